@@ -1,0 +1,35 @@
+"""The fast gradient sign method, by cleverhans."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
+
+from inc_tf.data import Bounds
+
+
+def fgsm(
+    classifier: Callable[[tf.Tensor], tf.Tensor],
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    bounds: Bounds,
+    seed: int | None = None,
+    epsilon: float,
+) -> tf.Tensor:
+    """x + ε·sign ∇ₓL(x, y), clipped to the bounds; eq. (8) of the paper, L the cross-entropy.
+
+    Args:
+      classifier: C, from images to logits.
+      images: float32 [N, H, W, C] within `bounds`.
+      labels: the true classes, int64 [N].
+      bounds: (lowest, highest) value of a pixel.
+      seed: unused; this attack draws nothing.
+      epsilon: ε, the largest change of a pixel, in the images' own units.
+
+    Returns: float32 [N, H, W, C].
+    """
+    return fast_gradient_method(
+        classifier, tf.convert_to_tensor(images), epsilon, np.inf, clip_min=bounds[0], clip_max=bounds[1], y=labels
+    )

@@ -1,0 +1,109 @@
+"""Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
+
+import math
+
+import keras
+import psutil
+import tensorflow as tf
+
+from inc_tf.errors import InputError
+from inc_tf.projection.projection import Projection
+from inc_tf.projection.solvers import Adam
+from inc_tf.projection.solvers.protocol import Solution, Solver
+from inc_tf.projection.starts import Normal
+from inc_tf.serialization import deserialized, serialized
+from inc_tf.validation import check_images
+
+_MEMORY = 512 * 2**20
+_LARGEST_BATCH = 512
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+class LatentProjector(keras.layers.Layer):
+    """x ↦ G(z*), z* = argmin_z ‖G(z) − x‖₂, as far as the solver gets; Algorithm 1 of the paper.
+
+    Args:
+      generator: G, a keras.Model from codes [N, k] to images [N, H, W, C].
+      solver: how to search; the default is the paper's, Adam with learning rate 0.1 and 2000 steps.
+      start: where to start; the default is the paper's, one draw z₀ ~ N(0, 1) for each image. With several restarts the
+        best is kept, image by image.
+
+    Called as ``projector(images, seed=None) -> Projection``; None is seed 0. The whole search is one compiled graph,
+    in batches as large as memory allows, and an image's answer does not depend on the others, but for rounding.
+    Raises `InputError` for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite.
+    """
+
+    def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Normal = Normal(), **kwargs):
+        super().__init__(**kwargs)
+        if len(generator.input_shape) != 2 or len(generator.output_shape) != 4:
+            raise InputError(
+                f"The generator maps {generator.input_shape} to {generator.output_shape}; "
+                "it must map codes (None, k) to images (None, H, W, C)."
+            )
+        self.generator = generator
+        self.solver = solver
+        self.start = start
+        self.supports_jit = False  # the solver decides for itself
+        self._minimize = solver.compile(generator)
+        self._largest_batch = _batch_size(generator, start.restarts)
+
+    def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
+        check_images(images, self.generator.output_shape[1:])
+        return self._project(images, tf.cast(0 if seed is None else seed, tf.int32))
+
+    @tf.function(reduce_retracing=True)
+    def _project(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+        n = tf.shape(images)[0]
+        batches = -(-n // self._largest_batch)
+        size = _round_up(-(-n // batches))
+        padded = tf.gather(images, tf.minimum(tf.range(batches * size), n - 1))
+        projections = tf.map_fn(
+            lambda batch: self._project_batch(batch, seed),
+            tf.reshape(padded, tf.concat([[batches, size], tf.shape(images)[1:]], axis=0)),
+            fn_output_signature=Projection(
+                tf.TensorSpec([None, *self.generator.output_shape[1:]], tf.float32),
+                tf.TensorSpec([None, *self.generator.input_shape[1:]], tf.float32),
+                tf.TensorSpec([None], tf.float32),
+            ),
+            parallel_iterations=1,
+        )
+        return Projection(*(tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:n] for part in projections))
+
+    def _project_batch(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+        k = self.generator.input_shape[1]
+        codes = self.start(images, k, seed)
+        restarts = self.start.restarts
+        found = self._minimize(tf.repeat(images, restarts, axis=0), tf.reshape(codes, [-1, k]))
+        best = _best_restart(found, restarts)
+        return Projection(self.generator(best.codes, training=False), best.codes, tf.sqrt(best.errors))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            **serialized(generator=self.generator, solver=self.solver, start=self.start),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "LatentProjector":
+        return cls(**deserialized(config, "generator", "solver", "start"))
+
+
+def _best_restart(found: Solution, restarts: int) -> Solution:
+    errors = tf.reshape(found.errors, [-1, restarts])
+    codes = tf.reshape(found.codes, [-1, restarts, found.codes.shape[1]])
+    best = tf.argmin(errors, axis=1)
+    return Solution(tf.gather(codes, best, batch_dims=1), tf.gather(errors, best, batch_dims=1))
+
+
+def _round_up(size: tf.Tensor) -> tf.Tensor:
+    """The next batch size of which there are four an octave, so that few are ever compiled and little is padded."""
+    octave = tf.cast(tf.math.log(tf.cast(size, tf.float32)) / math.log(2.0) + 1e-6, tf.int32)
+    grain = tf.maximum(1, tf.bitwise.left_shift(1, tf.maximum(octave - 2, 0)))
+    return -(-size // grain) * grain
+
+
+def _batch_size(generator: keras.Model, restarts: int) -> int:
+    """Images a batch: what a forward and a backward pass of all restarts keep in memory, at most 512 MB of it."""
+    values = sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
+    budget = min(_MEMORY, psutil.virtual_memory().available // 4)
+    return max(1, min(_LARGEST_BATCH, budget // (4 * 4 * values)) // restarts)

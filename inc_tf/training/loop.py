@@ -1,0 +1,107 @@
+"""The one training loop: progress, TensorBoard, and a state on disk from which the same command carries on.
+
+What a step does belongs to the recipes beside this file. A step is a function of its number alone (batches and noise
+are drawn from the seed and that number), so that a resumed run takes the same steps as an uninterrupted one.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from inc_tf.errors import InputError
+from inc_tf.seeds import derive
+
+Scalars = dict[str, tf.Tensor]
+
+LOG_EVERY = 100
+
+
+def run(
+    step: Callable[[int], Scalars],
+    state: dict,
+    *,
+    settings: dict,
+    steps: int,
+    directory: Path,
+    save_every: int,
+    validate: Callable[[], dict[str, float]] | None = None,
+) -> float:
+    """Call ``step(t)`` for t = 0 … steps − 1, or from where `directory` says that an earlier call was stopped.
+
+    Args:
+      step: takes the step's number, returns scalars to log.
+      state: what a step changes, by name: built models and optimizers.
+      settings: what the run is; a directory that holds a run of other settings is refused with `InputError`.
+      steps: the number of steps in all.
+      directory: gets `settings.json`, `state/` and `tensorboard/`.
+      save_every: steps between two states, and between two calls of `validate`.
+      validate: returns further scalars to log.
+
+    Returns:
+      The seconds that the steps took, over all calls.
+    """
+    _claim(directory, settings)
+    done = tf.Variable(0, dtype=tf.int64)
+    seconds = tf.Variable(0.0, dtype=tf.float64)
+    saved = tf.train.Checkpoint(done=done, seconds=seconds, **state)
+    manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
+    saved.restore(manager.latest_checkpoint)
+    first, earlier, started = int(done), float(seconds), time.monotonic()
+    writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
+    with writer.as_default(), tqdm(total=steps, initial=first, desc=directory.name, unit="step") as bar:
+        for t in range(first, steps):
+            scalars = step(t)
+            bar.update()
+            last = t + 1 == steps
+            if (t + 1) % LOG_EVERY == 0 or last:
+                values = {name: float(value) for name, value in scalars.items()}
+                _log(values, t + 1)
+                bar.set_postfix(values)
+            if (t + 1) % save_every == 0 or last:
+                if validate:
+                    _log(validate(), t + 1)
+                done.assign(t + 1)
+                seconds.assign(earlier + time.monotonic() - started)
+                manager.save(t + 1)
+                writer.flush()
+    return float(seconds)
+
+
+class Batches:
+    """The indices of each step's batch: every epoch a fresh permutation, its ragged end left out."""
+
+    def __init__(self, n: int, batch_size: int, seed: int):
+        if not 1 <= batch_size <= n:
+            raise InputError(f"A batch of {batch_size} images cannot be drawn from {n}.")
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self._epoch, self._order = -1, np.empty(0, int)
+
+    def __getitem__(self, t: int) -> np.ndarray:
+        """Indices of step `t`, int [batch_size]."""
+        epoch, position = divmod(t, self.n // self.batch_size)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng(derive(self.seed, "epoch", epoch)).permutation(self.n)
+        return self._order[position * self.batch_size :][: self.batch_size]
+
+
+def _claim(directory: Path, settings: dict) -> None:
+    path = directory / "settings.json"
+    if path.exists():
+        found = json.loads(path.read_text())
+        if found != settings:
+            raise InputError(
+                f"{str(directory)!r} holds a run with {found}, not {settings}: choose another --run-dir or delete it."
+            )
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
+
+
+def _log(scalars: dict[str, float], step: int) -> None:
+    for name, value in scalars.items():
+        tf.summary.scalar(name, value, step=step)
