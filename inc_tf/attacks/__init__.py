@@ -1,9 +1,12 @@
 """Attacks, one file each.
 
 Every attack is called as ``attack(classifier, images, labels, *, bounds, seed=None, …) -> adversarial images``:
-`classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N].
+`classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. What is wrong
+with them is refused with an `InputError` before any work.
 """
 
+from inc_tf.attacks.bim import bim
 from inc_tf.attacks.fgsm import fgsm
+from inc_tf.attacks.pgd import pgd
 
-__all__ = ["fgsm"]
+__all__ = ["bim", "fgsm", "pgd"]

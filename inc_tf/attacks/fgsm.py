@@ -1,16 +1,16 @@
 """The fast gradient sign method, by cleverhans."""
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
+from inc_tf.attacks.batches import in_batches
+from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs
 from inc_tf.data import Bounds
 
 
 def fgsm(
-    classifier: Callable[[tf.Tensor], tf.Tensor],
+    classifier: Classifier,
     images: tf.Tensor,
     labels: tf.Tensor,
     *,
@@ -28,8 +28,14 @@ def fgsm(
       seed: unused; this attack draws nothing.
       epsilon: ε, the largest change of a pixel, in the images' own units.
 
-    Returns: float32 [N, H, W, C].
+    Returns: float32 [N, H, W, C]. Raises `InputError` for what `check_inputs` and `check_epsilon` refuse.
     """
-    return fast_gradient_method(
-        classifier, tf.convert_to_tensor(images), epsilon, np.inf, clip_min=bounds[0], clip_max=bounds[1], y=labels
-    )
+    inputs = check_inputs(classifier, images, labels, bounds)
+    check_epsilon(epsilon, bounds)
+
+    def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return fast_gradient_method(
+            classifier, images, epsilon, np.inf, clip_min=bounds[0], clip_max=bounds[1], y=labels
+        )
+
+    return in_batches(attack, *inputs)
