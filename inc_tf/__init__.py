@@ -8,11 +8,12 @@ from inc_tf import attacks, checkpoints, data, evaluation
 from inc_tf.checkpoints import load
 from inc_tf.defense import Classification, InvertAndClassify, threshold_at
 from inc_tf.errors import InputError
-from inc_tf.projection import Adam, LatentProjector, Normal, Projection
+from inc_tf.projection import Adam, EncoderProjector, LatentProjector, Normal, Projection
 
 __all__ = [
     "Adam",
     "Classification",
+    "EncoderProjector",
     "InputError",
     "InvertAndClassify",
     "LatentProjector",

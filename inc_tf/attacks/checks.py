@@ -93,7 +93,7 @@ def _check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
         raise InputError("The classifier returns probabilities, where attacks need logits: leave its softmax out.")
     if tape.gradient(logits, images) is None:
         raise InputError(
-            "The classifier is not differentiable: no gradient reaches the image, so that a gradient attack has nothing "
-            "to follow; attack a differentiable stand-in instead."
+            "The classifier is not differentiable: no gradient reaches the image for an attack to follow; "
+            "attack a differentiable stand-in instead."
         )
     return int(logits.shape[1])

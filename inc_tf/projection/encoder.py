@@ -1,0 +1,48 @@
+"""Appendix A: projection by one pass through an encoder, without a search."""
+
+import keras
+import tensorflow as tf
+
+from inc_tf.errors import InputError
+from inc_tf.projection.projection import Projection
+from inc_tf.serialization import deserialized, serialized
+from inc_tf.validation import check_images
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+class EncoderProjector(keras.layers.Layer):
+    """x ↦ G(E(x)); behind a classifier it is Appendix A's Autoencode-and-Classify.
+
+    Args:
+      encoder: E, a keras.Model from images [N, H, W, C] to codes [N, k], e.g. a VAE's own.
+      generator: G, a keras.Model from codes [N, k] to images [N, H, W, C].
+
+    Called as ``projector(images, seed=None) -> Projection``; the seed is unused, since nothing is drawn. A gradient
+    flows through it, so that eq. (12)'s attack needs no more than ``lambda x: defense(x).logits``.
+    Raises `InputError` for parts that do not fit each other, and for images that are not float32 [N, H, W, C] of the
+    generator's size, or that are not finite.
+    """
+
+    def __init__(self, encoder: keras.Model, generator: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        if encoder.output_shape != generator.input_shape or encoder.input_shape != generator.output_shape:
+            raise InputError(
+                f"The encoder maps {encoder.input_shape} to {encoder.output_shape} and the generator "
+                f"{generator.input_shape} to {generator.output_shape}; each must take what the other returns."
+            )
+        self.encoder = encoder
+        self.generator = generator
+
+    def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
+        check_images(images, self.generator.output_shape[1:])
+        codes = self.encoder(images, training=False)
+        projected = self.generator(codes, training=False)
+        squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])
+        return Projection(projected, codes, tf.sqrt(squared))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), **serialized(encoder=self.encoder, generator=self.generator)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "EncoderProjector":
+        return cls(**deserialized(config, "encoder", "generator"))
