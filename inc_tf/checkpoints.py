@@ -35,11 +35,11 @@ def card(name: str) -> dict:
     return json.loads(path.read_text())
 
 
-def load(name: str) -> keras.Model:
-    """Load the model of checkpoint `name`, e.g. `"mnist-classifier"` or `"mnist-vae"`.
+def verify(name: str) -> Path:
+    """The path of checkpoint `name`'s file, which is intact.
 
-    Raises `InputError` for an unknown name, or for a file that is missing, truncated or altered (its SHA-256 is in the
-    card). Loads in Keras's safe mode: no pickle, no code from the file.
+    Raises `InputError` for an unknown name, or for a file that is missing, truncated or altered: its SHA-256 is in the
+    card.
     """
     expected = card(name)["sha256"]
     path = directory() / f"{name}.keras"
@@ -51,7 +51,15 @@ def load(name: str) -> keras.Model:
             f"Checkpoint file {str(path)!r} is truncated or altered: its SHA-256 is {found[:12]}…, its card says "
             f"{expected[:12]}…; restore it or train it again."
         )
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    return path
+
+
+def load(name: str) -> keras.Model:
+    """Load the model of checkpoint `name`, e.g. `"mnist-classifier"` or `"mnist-vae"`.
+
+    Loads in Keras's safe mode: no pickle, no code from the file. Raises `InputError` where `verify` does.
+    """
+    return keras.saving.load_model(verify(name), compile=False, safe_mode=True)
 
 
 def save(model: keras.Model, name: str, fields: dict) -> Path:

@@ -1,10 +1,17 @@
 """The `inc` command. Thin: each subcommand calls one function of the library."""
 
+import importlib
+import json
+import os
+import pkgutil
 from pathlib import Path
 
 import click
 
 from inc_tf.errors import InputError
+
+# TensorFlow's start-up notes would bury what the command says; its errors still come as exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class _OneSentence(click.Group):
@@ -29,7 +36,7 @@ def main() -> None:
 @click.option("--steps", type=int, help="Instead of the recipe's.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="State and TensorBoard logs.  [default: runs/NAME]")
 def train(name: str, seed: int, steps: int | None, run_dir: Path | None) -> None:
-    """Train the checkpoint NAME: mnist-classifier, mnist-vae, digits-classifier or digits-vae.
+    """Train the checkpoint NAME: mnist-classifier, mnist-vae, mnist-vae-2d, digits-classifier or digits-vae.
 
     The same command carries on where a killed run was. The checkpoint and its card go to checkpoints/, or to
     $INC_CHECKPOINTS.
@@ -37,3 +44,58 @@ def train(name: str, seed: int, steps: int | None, run_dir: Path | None) -> None
     from inc_tf import training
 
     click.echo(training.train(name, seed=seed, steps=steps, run_dir=run_dir))
+
+
+class _Scripts(click.Group):
+    """The scripts of `reproduce/`, imported as they are asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        import reproduce
+
+        return [module.name for module in pkgutil.iter_modules(reproduce.__path__) if not module.name.startswith("_")]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module(f"reproduce.{name}").main
+
+
+@main.group(cls=_Scripts)
+def reproduce() -> None:
+    """Draw a table or figure of the paper: a JSON record, a table and a plot."""
+
+
+@main.group()
+def checkpoints() -> None:
+    """The weights that ship: list them, read a card, check that the files are intact."""
+
+
+@checkpoints.command("list")
+def list_checkpoints() -> None:
+    """One line for each checkpoint: its name, data set, parameters and metrics."""
+    from inc_tf import checkpoints
+
+    for name in checkpoints.names():
+        card = checkpoints.card(name)
+        metrics = ", ".join(f"{metric} {entry['value']:.4g}" for metric, entry in card["metrics"].items())
+        click.echo(f"{name}: {card['dataset']}, {card['parameters']:,} parameters, {metrics}")
+
+
+@checkpoints.command()
+@click.argument("name")
+def card(name: str) -> None:
+    """Print the card of checkpoint NAME, as JSON."""
+    from inc_tf import checkpoints
+
+    click.echo(json.dumps(checkpoints.card(name), indent=2))
+
+
+@checkpoints.command()
+@click.argument("names", nargs=-1)
+def verify(names: tuple[str, ...]) -> None:
+    """Check that the files of the checkpoints NAMES, or of all, are those that their cards describe."""
+    from inc_tf import checkpoints
+
+    for name in names or checkpoints.names():
+        checkpoints.verify(name)
+        click.echo(f"{name}: intact")

@@ -80,19 +80,20 @@ def mnist_or_digits() -> str:
     Raises `InputError` where `TFDS_DATA_DIR` is set but has no MNIST and there is no network, since that is a mistake
     rather than a wish for the digits.
     """
-    if _prepared("mnist") or _reachable(_MNIST_SOURCE):
+    if prepared("mnist") or _reachable(_MNIST_SOURCE):
         return "mnist"
     if "TFDS_DATA_DIR" in os.environ:
         raise InputError(_missing("mnist"))
     return "digits"
 
 
+def prepared(name: str) -> bool:
+    """Whether the data directory holds the TFDS data set `name`, so that nothing needs to be downloaded."""
+    return any(_data_dir().glob(f"{name}/*/dataset_info.json"))
+
+
 def _data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets")).expanduser()
-
-
-def _prepared(name: str) -> bool:
-    return any(_data_dir().glob(f"{name}/*/dataset_info.json"))
 
 
 def _missing(name: str) -> str:
@@ -123,7 +124,7 @@ def _reachable(url: str, seconds: float = 3.0) -> bool:
 
 def _load_mnist(split: str) -> tuple[np.ndarray, np.ndarray]:
     # Asked first because TFDS by itself retries a missing network for minutes.
-    if not _prepared("mnist") and not _reachable(_MNIST_SOURCE):
+    if not prepared("mnist") and not _reachable(_MNIST_SOURCE):
         raise InputError(_missing("mnist"))
     import tensorflow_datasets as tfds
 

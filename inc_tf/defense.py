@@ -10,7 +10,7 @@ import tensorflow as tf
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import check_images
+from inc_tf.validation import ChecksImages
 
 
 class Classification(NamedTuple):
@@ -34,7 +34,7 @@ class Classification(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
-class InvertAndClassify(keras.Model):
+class InvertAndClassify(ChecksImages, keras.Model):
     """Project an image, reject it if it is too far from its projection, and classify the projection; Algorithm 1.
 
     Args:
@@ -61,12 +61,12 @@ class InvertAndClassify(keras.Model):
         if threshold is not None and not threshold > 0:
             raise InputError(f"The threshold η is {threshold}; it must be above 0, or None to reject nothing.")
         self.classifier = classifier
+        self.image_shape = classifier.input_shape[1:]
         self.projector = projector
         self.threshold = threshold
         self.bounds = tuple(bounds)
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
-        check_images(images, self.classifier.input_shape[1:], self.bounds)
         projection = self.projector(images, seed=seed)
         logits = self.classifier(projection.images, training=False)
         return Classification(

@@ -3,10 +3,27 @@
 import math
 from collections.abc import Sequence
 
+import keras
 import tensorflow as tf
 
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+
+
+class ChecksImages:
+    """Makes a Keras layer check the images that it is called on, against its `image_shape` [H, W, C] and `bounds`.
+
+    Done before Keras's own `__call__`, which would bury the sentence in a report on the call's arguments.
+    """
+
+    image_shape: Sequence[int | None]
+    bounds: Bounds | None = None
+
+    def __call__(self, images, *args, **kwargs):
+        if not isinstance(images, keras.KerasTensor):
+            images = tf.convert_to_tensor(images)
+            check_images(images, self.image_shape, self.bounds)
+        return super().__call__(images, *args, **kwargs)
 
 
 def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds | None = None) -> None:

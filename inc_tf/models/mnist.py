@@ -89,7 +89,7 @@ class VAE(keras.Model):
 def vae(latent_dim: int = 20) -> VAE:
     """J. H. Metzen's VAE (the paper's reference [22] notebook): 784-500-500-k-500-500-784, softplus, Xavier-uniform.
 
-    `latent_dim`: k; 20 for every experiment but Figure 14's, which has 2.
+    `latent_dim`: k; 20 for every experiment but Figure 14's.
     """
     image = layers.Input(IMAGE_SHAPE)
     hidden = layers.Flatten()(image)
@@ -111,3 +111,8 @@ def vae(latent_dim: int = 20) -> VAE:
         name="generator",
     )
     return VAE(posterior, generator, name="mnist_vae")
+
+
+def vae_2d() -> VAE:
+    """The VAE of Figure 14, of which the whole latent space can be drawn: two latent dimensions."""
+    return vae(latent_dim=2)

@@ -30,13 +30,14 @@ def _classifier(dataset: str, **arguments) -> Recipe:
     return Recipe(dataset, mnist.classifier, classifier.train, "accuracy", classifier.accuracy, arguments)
 
 
-def _vae(dataset: str, **arguments) -> Recipe:
-    return Recipe(dataset, mnist.vae, vae.train, "reconstruction_mse", vae.reconstruction_mse, arguments)
+def _vae(dataset: str, build: Callable[[], mnist.VAE] = mnist.vae, **arguments) -> Recipe:
+    return Recipe(dataset, build, vae.train, "reconstruction_mse", vae.reconstruction_mse, arguments)
 
 
 RECIPES = {
     "mnist-classifier": _classifier("mnist", steps=20_000, batch_size=50),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
+    "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
     "digits-classifier": _classifier("digits", steps=4_000, batch_size=50),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
 }

@@ -1,0 +1,34 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup test lint reproduce requirements clean
+
+help:  ## What there is to make.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(VENV)/.done  ## The environment, from the pinned requirements.txt.
+
+$(VENV)/.done: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+test: setup  ## All tests.
+	$(BIN)/python -m pytest
+
+lint: setup  ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
+	$(BIN)/inc reproduce figure_3
+
+requirements: ## requirements.txt, from the ranges in pyproject.toml; needs uv.
+	uv pip compile pyproject.toml --extra dev --python-version 3.11 --universal --no-annotate --quiet \
+		--custom-compile-command "make requirements" --output-file requirements.txt
+
+clean:  ## Remove the environment and what tests and lint leave behind.
+	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""What the scripts share: their options, shards of images, and where the results go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import matplotlib
+import numpy as np
+from tqdm import tqdm
+
+from inc_tf import checkpoints, data
+from inc_tf.errors import InputError
+from inc_tf.records import Record, write_text
+from inc_tf.store import Arrays, Store
+
+matplotlib.use("Agg")
+
+SHARD = 500
+"""Images a unit of work."""
+
+
+def options(quick: int) -> Callable:
+    """The options of every script on MNIST; `quick` is the number of images where none is given."""
+
+    def decorate(command: Callable) -> Callable:
+        for option in (
+            click.option("--quiet", is_flag=True, help="No progress bar."),
+            click.option(
+                "--out",
+                default="results",
+                type=click.Path(path_type=Path),
+                show_default=True,
+                help="The results' folder.",
+            ),
+            click.option("--seed", default=0, show_default=True, help="Of the search's starts."),
+            click.option("--full", is_flag=True, help="All test images, as the paper."),
+            click.option("--n", default=quick, show_default=True, help="The first N test images."),
+            click.option(
+                "--dataset",
+                type=click.Choice(["auto", "mnist", "digits"]),
+                default="auto",
+                show_default=True,
+                help="auto: MNIST, or the bundled digits where it cannot be had.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+class Experiment:
+    """One run of a script: its images, its checkpoints, its finished work, its record."""
+
+    def __init__(self, dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, models: tuple[str, ...]):
+        context = click.get_current_context()
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{str(out)!r} is not a folder; --out must name one, or what can become one.")
+        self.name = context.command.name
+        name = data.mnist_or_digits() if dataset == "auto" else dataset
+        fell_back = dataset == "auto" and name == "digits"
+        if fell_back:
+            click.echo(data.DIGITS_NOTICE)
+        test = data.load(name, "test")
+        self.data = test if full else test.take(n)
+        self.models = {model: checkpoints.load(f"{name}-{model}") for model in models}
+        self.quiet, self.out = quiet, out
+        self.store = Store(out / "units")
+        self.record = Record(
+            artefact=self.name,
+            command=command_line(context),
+            dataset=name,
+            quick=len(self.data) < len(test),
+            seed=seed,
+            checkpoints={f"{name}-{model}": checkpoints.card(f"{name}-{model}")["sha256"] for model in models},
+            deviations=[data.DIGITS_NOTICE] if name == "digits" else [],
+        )
+
+    def run(self, units: list[dict], compute: Callable[[data.Dataset, dict], Arrays]) -> list[Arrays]:
+        """``compute(images, unit)`` for every unit over all images, shard by shard; what is finished is not run again.
+
+        Returns the arrays of each unit, joined over the shards.
+        """
+        answers = []
+        shards = [slice(i, min(i + SHARD, len(self.data))) for i in range(0, len(self.data), SHARD)]
+        with tqdm(total=len(units) * len(self.data), desc=self.name, unit="image", disable=self.quiet) as bar:
+            for unit in units:
+                parts = []
+                for shard in shards:
+                    parts.append(self.store.get(self._key(unit, shard), lambda: compute(self._images(shard), unit)))  # noqa: B023
+                    bar.update(shard.stop - shard.start)
+                answers.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        self.record.seconds = round(self.store.seconds, 1)
+        return answers
+
+    def finish(self, table: str, draw: Callable[[Record], "matplotlib.figure.Figure"]) -> None:
+        """Write the record, the table and the plot; print the table and where they are."""
+        path = self.path(".json")
+        self.record.write(path)
+        write_text(self.path(".md"), table + "\n")
+        draw(self.record).savefig(self.path(".png"), dpi=150, bbox_inches="tight")
+        click.echo(f"{table}\n\n{path}\n{self.path('.md')}\n{self.path('.png')}")
+
+    def path(self, suffix: str) -> Path:
+        """Where a result goes; a data set other than the paper's joins the name."""
+        dataset = "" if self.record.dataset == "mnist" else f"-{self.record.dataset}"
+        return self.out / f"{self.name}{dataset}{suffix}"
+
+    def _images(self, shard: slice) -> data.Dataset:
+        return data.replace(self.data, images=self.data.images[shard], labels=self.data.labels[shard])
+
+    def _key(self, unit: dict, shard: slice) -> dict:
+        return {
+            "artefact": self.name,
+            "dataset": self.record.dataset,
+            "images": [shard.start, shard.stop],
+            "seed": self.record.seed,
+            "checkpoints": self.record.checkpoints,
+            **unit,
+        }
+
+
+def command_line(context: click.Context) -> str:
+    """The command as typed, less the defaults and where the results go."""
+    words = ["inc", *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name) == click.core.ParameterSource.COMMANDLINE
+        if given and parameter.name not in ("out", "quiet"):
+            flag = isinstance(parameter, click.Option) and parameter.is_flag
+            words += [parameter.opts[0]] if flag else [parameter.opts[0], str(context.params[parameter.name])]
+    return " ".join(words)
+
+
+def percent(row: dict) -> str:
+    """A share with its interval, e.g. `83.0 % (80.6–85.2)`."""
+    return f"{100 * row['value']:.1f} % ({100 * row['low']:.1f}–{100 * row['high']:.1f})"

@@ -1,0 +1,37 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+import inc_tf as inc
+from inc_tf import data
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Dataset:
+    return data.load("digits", "test")
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    return inc.load("digits-classifier")
+
+
+@pytest.fixture(scope="session")
+def vae():
+    return inc.load("digits-vae")
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Dataset:
+    """MNIST's test split; tests that take it are skipped where `TFDS_DATA_DIR` does not have it."""
+    if not data.prepared("mnist"):
+        pytest.skip("MNIST is not in TFDS_DATA_DIR")
+    return data.load("mnist", "test")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,65 @@
+"""The command line, run as a user runs it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from inc_tf import checkpoints
+
+
+def inc(*words: str, cwd=None, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from inc_tf.cli import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "mnist"], "There is no recipe 'mnist'"),
+        (["checkpoints", "card", "mnits-vae"], "There is no checkpoint 'mnits-vae'"),
+        (["reproduce", "figure_3", "--dataset", "digits", "--n", "401"], "401 images were asked for"),
+        (["reproduce", "figure_3", "--dataset", "digits", "--out", "a-file"], "is not a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_without_a_traceback(words, sentence, tmp_path):
+    (tmp_path / "a-file").touch()
+    done = inc(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
+
+
+def test_a_data_directory_without_the_data_set_is_one_sentence(tmp_path):
+    done = inc(
+        "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"
+    )
+    assert done.returncode == 1
+    assert f"The data directory '{tmp_path / 'empty'}' has no data set 'mnist'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_are_listed_and_verified():
+    listed = inc("checkpoints", "list")
+    assert [line.split(":")[0] for line in listed.stdout.splitlines()] == checkpoints.names()
+    verified = inc("checkpoints", "verify", "digits-vae")
+    assert (verified.stdout, verified.returncode) == ("digits-vae: intact\n", 0)
+    card = inc("checkpoints", "card", "digits-vae")
+    assert json.loads(card.stdout) == checkpoints.card("digits-vae")
+
+
+def test_an_altered_checkpoint_is_one_sentence(tmp_path):
+    for name in ("digits-vae.json", "digits-vae.keras"):
+        content = (checkpoints.directory() / name).read_bytes()
+        (tmp_path / name).write_bytes(content if name.endswith("json") else content[:-1])
+    done = inc("checkpoints", "verify", INC_CHECKPOINTS=str(tmp_path))
+    assert done.returncode == 1
+    assert "is truncated or altered" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

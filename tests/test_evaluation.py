@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+
+from inc_tf import evaluation
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe (1998), table I, method 3: the Wilson score interval without continuity correction.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_shares_have_wilson_intervals(successes, n, low, high):
+    estimate = evaluation.share(np.arange(n) < successes)
+    assert estimate.value == pytest.approx(successes / n)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
+    assert estimate.n == n
+
+
+def test_means_have_students_intervals():
+    estimate = evaluation.mean(np.array([1.0, 2.0, 3.0, 4.0]))
+    # t(0.975; 3) = 3.1824, standard error = 1.2910 / 2
+    assert estimate == pytest.approx((2.5, 2.5 - 2.0543, 2.5 + 2.0543, 4), abs=1e-4)
