@@ -6,8 +6,10 @@ with them is refused with an `InputError` before any work.
 """
 
 from inc_tf.attacks.bim import bim
+from inc_tf.attacks.cw_l0 import cw_l0
 from inc_tf.attacks.cw_l2 import cw_l2
+from inc_tf.attacks.cw_linf import cw_linf
 from inc_tf.attacks.fgsm import fgsm
 from inc_tf.attacks.pgd import pgd
 
-__all__ = ["bim", "cw_l2", "fgsm", "pgd"]
+__all__ = ["bim", "cw_l0", "cw_l2", "cw_linf", "fgsm", "pgd"]

@@ -78,6 +78,12 @@ def check_positive(**values: float) -> None:
             raise InputError(f"{name} is {value}; it must be above 0.")
 
 
+def check_confidence(confidence: float) -> None:
+    """Refuse a margin κ below 0, with which a failure would count as success."""
+    if not confidence >= 0:
+        raise InputError(f"confidence is {confidence}; it must be at least 0.")
+
+
 def _check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
     """The number of classes, once the classifier has been tried on a few images."""
     with tf.GradientTape() as tape:

@@ -1,8 +1,8 @@
 """The ℓ2 attack of Carlini and Wagner (2017): cleverhans's objective under a search in one graph.
 
-cleverhans 4.0.0's own search does not run on Keras 3, gives every image of a batch of RGB images one shape too many for
-its constant, attacks towards the labels that it is given, never asks for the confidence in its test of success, and goes
-on lowering a constant that has failed. Its objective and the change of variables are kept.
+cleverhans 4.0.0's own search does not run on Keras 3, gives its constant the shape of the images, so that batches mix
+or fail, attacks towards the labels that it is given, never asks for the confidence in its test of success, and goes on
+lowering a constant that has failed. Its objective and change of variables are kept.
 """
 
 import tensorflow as tf
@@ -10,8 +10,8 @@ from cleverhans.tf2.attacks.carlini_wagner_l2 import CarliniWagnerL2
 from cleverhans.tf2.utils import get_or_guess_labels
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.carlini_wagner import adam, margins, rows, succeeds, to_box
-from inc_tf.attacks.checks import Classifier, check_inputs, check_positive, check_targets
+from inc_tf.attacks.carlini_wagner import adam, margins, rows, succeeds
+from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.data import Bounds
 
 
@@ -47,10 +47,11 @@ def cw_l2(
       initial_const: the first c where the bounds are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
 
     Returns: float32 [N, H, W, C]; the clean image where the attack failed. Raises `InputError` for what `check_inputs`
-    and `check_targets` refuse, and for budgets that are not above 0.
+    and `check_targets` refuse, a confidence below 0 and budgets not above 0.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     targets = check_targets(classifier, inputs, targets)
+    check_confidence(confidence)
     check_positive(
         binary_search_steps=binary_search_steps,
         iterations=iterations,
@@ -104,7 +105,8 @@ class _Search(CarliniWagnerL2):
 
     def _descend(self, images, one_hot, modifier, const, best) -> tuple:
         """Adam from the clean images for one c; whether each succeeded, and the best (images, distances) so far."""
-        start = to_box(images, (self.clip_min, self.clip_max))
+        # The inverse of cleverhans's clip_tanh; within ±1, for a finite arctanh.
+        start = tf.atanh((2.0 * (images - self.clip_min) / (self.clip_max - self.clip_min) - 1.0) * 0.999999)
         modifier.assign(tf.zeros_like(images))
         moments = (tf.zeros_like(images), tf.zeros_like(images))
         found = tf.zeros(len(images), tf.bool)
@@ -119,8 +121,6 @@ class _Search(CarliniWagnerL2):
             found |= success
             better = success & (distances < best[1])
             best = tf.where(rows(better), candidates, best[0]), tf.where(better, distances, best[1])
-            change, moments = adam(
-                gradient, moments, tf.fill([len(images)], tf.cast(t, tf.float32)), self.learning_rate
-            )
+            change, moments = adam(gradient, moments, tf.cast(t, tf.float32), self.learning_rate)
             modifier.assign_add(change)
         return found, best

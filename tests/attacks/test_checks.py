@@ -7,7 +7,14 @@ import tensorflow as tf
 
 from inc_tf import InputError, attacks
 
-BUDGETS = {"fgsm": {"epsilon": 0.1}, "bim": {"epsilon": 0.1}, "pgd": {"epsilon": 0.1}}
+BUDGETS: dict[str, dict] = {
+    "fgsm": {"epsilon": 0.1},
+    "bim": {"epsilon": 0.1},
+    "pgd": {"epsilon": 0.1},
+    "cw_l2": {},
+    "cw_l0": {},
+    "cw_linf": {},
+}
 CASES = [(getattr(attacks, name), budget) for name, budget in BUDGETS.items()]
 IDS = list(BUDGETS)
 
@@ -72,3 +79,20 @@ def test_refuses_an_epsilon(planted, planted_images, name, epsilon):
 def test_refuses_no_steps(planted, planted_images, name):
     with pytest.raises(InputError, match="steps is 0; it must be above 0"):
         getattr(attacks, name)(planted, planted_images, np.zeros(3, np.int64), bounds=(-1.0, 1.0), epsilon=0.1, steps=0)
+
+
+@pytest.mark.parametrize("name", ["cw_l2", "cw_l0", "cw_linf"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"targets": [1, 2, 1]}, "The targets contain 2; the classifier has classes 0 to 1."),
+        ({"targets": [1, 1]}, r"The targets have shape \[2\]; they must be \[3\]"),
+        ({"targets": [1, 0, 1]}, "Some targets are the images' own labels"),
+        ({"iterations": 0}, "iterations is 0; it must be above 0"),
+        ({"initial_const": -1.0}, "initial_const is -1.0; it must be above 0"),
+        ({"confidence": -1.0}, "confidence is -1.0; it must be at least 0"),
+    ],
+)
+def test_refuses_targets_and_budgets(planted, planted_images, name, options, message):
+    with pytest.raises(InputError, match=message):
+        getattr(attacks, name)(planted, planted_images, np.zeros(3, np.int64), bounds=(-1.0, 1.0), **options)

@@ -1,0 +1,150 @@
+"""The ℓ0 attack of Carlini and Wagner (2017), many images at a time in one graph."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from inc_tf.attacks.batches import in_batches
+from inc_tf.attacks.carlini_wagner import (
+    adam,
+    box_slope,
+    from_box,
+    margin_and_slope,
+    rows,
+    search,
+    succeeds,
+    to_box,
+)
+from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.data import Bounds
+
+_UNCHANGED = 1e-4  # of the bounds' width: a pixel that moved less is left as it was
+_CHEAP = 0.01  # in logits: pixels that are worth less are frozen several at a time
+
+
+def cw_l0(
+    classifier: Classifier,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    bounds: Bounds,
+    seed: int | None = None,
+    targets: tf.Tensor | None = None,
+    confidence: float = 0.0,
+    iterations: int = 1000,
+    learning_rate: float = 1e-2,
+    initial_const: float = 1e-3,
+    largest_const: float = 2e6,
+) -> tf.Tensor:
+    """The fewest pixels whose change changes the class (section VI-B), all channels of a pixel together.
+
+    An ℓ2 attack, min ‖δ‖₂² + c·max(margin + κ, 0), changes some pixels; those of the least |change|·|gradient| are
+    frozen at their clean values; the attack starts again from where it was, until it fails at the largest c. A c that
+    fails after `iterations` is doubled. Every image ends with iterations · log₂(largest/initial c) steps in vain; from
+    some c on all are alike, so that a smaller `largest_const` saves time.
+
+    Args:
+      classifier: C, from images to logits.
+      images: float32 [N, H, W, C] within `bounds`.
+      labels: the true classes, int64 [N].
+      bounds: (lowest, highest) value of a pixel.
+      seed: unused; this attack draws nothing.
+      targets: int64 [N], the classes to reach; None is untargeted.
+      confidence: κ ≥ 0, the margin of the logits that counts as success.
+      iterations: of Adam for each set of pixels and each c, at most.
+      learning_rate: of Adam, on the arctanh of the image.
+      initial_const: the first c where the bounds are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
+      largest_const: where to give up; scaled likewise.
+
+    Returns: float32 [N, H, W, C]; the clean image where the attack failed. Raises `InputError` for what `check_inputs`
+    and `check_targets` refuse, a confidence below 0 and budgets not above 0.
+    """
+    inputs = check_inputs(classifier, images, labels, bounds)
+    targets = check_targets(classifier, inputs, targets)
+    check_confidence(confidence)
+    check_positive(
+        iterations=iterations, learning_rate=learning_rate, initial_const=initial_const, largest_const=largest_const
+    )
+    width = bounds[1] - bounds[0]
+
+    def step(state: _State) -> _State:
+        moved = from_box(state.variables, bounds)
+        changed = state.free & (tf.abs(moved - state.images) > _UNCHANGED * width)
+        candidates = tf.where(changed, moved, state.images)
+        margin, slope = margin_and_slope(classifier, candidates, state.classes, targets is not None)
+        won = succeeds(margin, confidence)
+        slope_of_hinge = tf.where(rows(won), 0.0, rows(state.const) * slope)
+        gradient = (slope_of_hinge + 2.0 * (candidates - state.images)) * box_slope(state.variables, bounds)
+        change, moments = adam(tf.where(state.free, gradient, 0.0), state.moments, rows(state.steps), learning_rate)
+        free = tf.where(rows(won), _thin_out(candidates - state.images, slope), state.free)
+        lost = ~won & (state.steps + 1 >= iterations)
+        const = tf.where(lost, 2.0 * state.const, state.const)
+        start = tf.where(rows(won), state.variables, state.start)
+        again = won | lost
+        return _State(
+            images=state.images,
+            classes=state.classes,
+            const=const,
+            free=free,
+            start=start,
+            variables=tf.where(rows(again), start, state.variables + change),
+            moments=tuple(tf.where(rows(again), 0.0, moment) for moment in moments),
+            steps=tf.where(again, 0.0, state.steps + 1),
+            best=tf.where(rows(won), candidates, state.best),
+            done=(const > largest_const * width**2) | ~tf.reduce_any(free, axis=[1, 2, 3]),
+        )
+
+    def attack(images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        return search(step, _first(images, classes, initial_const * width**2, bounds))
+
+    return in_batches(attack, inputs.images, inputs.labels if targets is None else targets)
+
+
+class _State(NamedTuple):
+    """Each row's stage: its constant, the pixels that may still change, and Adam's state since it last started."""
+
+    images: tf.Tensor
+    classes: tf.Tensor
+    const: tf.Tensor
+    free: tf.Tensor
+    start: tf.Tensor
+    variables: tf.Tensor
+    moments: tuple[tf.Tensor, tf.Tensor]
+    steps: tf.Tensor
+    best: tf.Tensor
+    done: tf.Tensor
+
+
+def _first(images: tf.Tensor, classes: tf.Tensor, const: float, bounds: Bounds) -> _State:
+    n = len(images)
+    start = to_box(images, bounds)
+    return _State(
+        images=images,
+        classes=classes,
+        const=tf.fill([n], const),
+        free=tf.ones([*images.shape[:3], 1], tf.bool),
+        start=start,
+        variables=start,
+        moments=(tf.zeros_like(images), tf.zeros_like(images)),
+        steps=tf.zeros(n),
+        best=images,
+        done=tf.zeros(n, tf.bool),
+    )
+
+
+def _thin_out(change: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    """The pixels that may still change after a success, bool [N, H, W, 1].
+
+    Of the changed ones, those that the margin needs least are left out: all that are worth less than `_CHEAP` and one
+    more, but no more than 0.3·√(pixels changed), as the reference implementation does.
+    """
+    shape = tf.shape(change)
+    changed = tf.reshape(tf.reduce_any(change != 0.0, axis=3), [shape[0], -1])
+    worth = tf.reduce_sum(tf.abs(change), axis=3) * tf.reduce_sum(tf.abs(slope), axis=3)
+    worth = tf.where(changed, tf.reshape(worth, [shape[0], -1]), float("inf"))
+    count = tf.reduce_sum(tf.cast(changed, tf.float32), axis=1)
+    cheap = tf.reduce_sum(tf.cast(worth < _CHEAP, tf.float32), axis=1)
+    frozen = tf.minimum(tf.math.ceil(0.3 * tf.sqrt(count)), cheap + 1.0)
+    rank = tf.argsort(tf.argsort(worth, axis=1), axis=1)
+    kept = changed & (tf.cast(rank, tf.float32) >= frozen[:, tf.newaxis])
+    return tf.reshape(kept, [shape[0], shape[1], shape[2], 1])
