@@ -2,9 +2,11 @@
 
 Every attack is called as ``attack(classifier, images, labels, *, bounds, seed=None, …) -> adversarial images``:
 `classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. What is wrong
-with them is refused with an `InputError` before any work.
+with them is refused with an `InputError` before any work. `substitute` and `combined` train what an attack on a defence
+is run on in the defence's place.
 """
 
+from inc_tf.attacks import combined, substitute
 from inc_tf.attacks.bim import bim
 from inc_tf.attacks.cw_l0 import cw_l0
 from inc_tf.attacks.cw_l2 import cw_l2
@@ -12,4 +14,4 @@ from inc_tf.attacks.cw_linf import cw_linf
 from inc_tf.attacks.fgsm import fgsm
 from inc_tf.attacks.pgd import pgd
 
-__all__ = ["bim", "cw_l0", "cw_l2", "cw_linf", "fgsm", "pgd"]
+__all__ = ["bim", "combined", "cw_l0", "cw_l2", "cw_linf", "fgsm", "pgd", "substitute"]
