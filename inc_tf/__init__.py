@@ -4,21 +4,42 @@ An image goes to a projector, which answers the nearest image that a generator c
 classifier; an image that is too far from its projection is rejected.
 """
 
+import os
+
+# TensorFlow's start-up notes would bury what a script prints; its errors still come as exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 from inc_tf import attacks, checkpoints, data, evaluation
 from inc_tf.checkpoints import load
 from inc_tf.defense import Classification, InvertAndClassify, threshold_at
 from inc_tf.errors import InputError
-from inc_tf.projection import Adam, EncoderProjector, LatentProjector, Normal, Projection
+from inc_tf.projection import (
+    LBFGS,
+    Adam,
+    Encoder,
+    EncoderProjector,
+    LatentProjector,
+    LevenbergMarquardt,
+    Nearest,
+    Normal,
+    Projection,
+    Zeros,
+)
 
 __all__ = [
+    "LBFGS",
     "Adam",
     "Classification",
+    "Encoder",
     "EncoderProjector",
     "InputError",
     "InvertAndClassify",
     "LatentProjector",
+    "LevenbergMarquardt",
+    "Nearest",
     "Normal",
     "Projection",
+    "Zeros",
     "attacks",
     "checkpoints",
     "data",

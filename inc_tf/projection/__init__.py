@@ -1,9 +1,22 @@
 """Projectors, and the solvers and starts that they run on."""
 
+from inc_tf.projection import gradients
 from inc_tf.projection.encoder import EncoderProjector
 from inc_tf.projection.latent import LatentProjector
 from inc_tf.projection.projection import Projection
-from inc_tf.projection.solvers import Adam
-from inc_tf.projection.starts import Normal
+from inc_tf.projection.solvers import LBFGS, Adam, LevenbergMarquardt
+from inc_tf.projection.starts import Encoder, Nearest, Normal, Zeros
 
-__all__ = ["Adam", "EncoderProjector", "LatentProjector", "Normal", "Projection"]
+__all__ = [
+    "LBFGS",
+    "Adam",
+    "Encoder",
+    "EncoderProjector",
+    "LatentProjector",
+    "LevenbergMarquardt",
+    "Nearest",
+    "Normal",
+    "Projection",
+    "Zeros",
+    "gradients",
+]

@@ -6,19 +6,19 @@ import tensorflow as tf
 from inc_tf.errors import InputError
 from inc_tf.projection.projection import Projection
 from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import check_images
+from inc_tf.validation import ChecksImages
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
-class EncoderProjector(keras.layers.Layer):
+class EncoderProjector(ChecksImages, keras.layers.Layer):
     """x ↦ G(E(x)); behind a classifier it is Appendix A's Autoencode-and-Classify.
 
     Args:
       encoder: E, a keras.Model from images [N, H, W, C] to codes [N, k], e.g. a VAE's own.
       generator: G, a keras.Model from codes [N, k] to images [N, H, W, C].
 
-    Called as ``projector(images, seed=None) -> Projection``; the seed is unused, since nothing is drawn. A gradient
-    flows through it, so that eq. (12)'s attack needs no more than ``lambda x: defense(x).logits``.
+    Called as ``projector(images, seed=None) -> Projection`` of 0 steps, converged; the seed is unused, since nothing is
+    drawn. A gradient flows through it: eq. (12)'s attack needs no more than ``lambda x: defense(x).logits``.
     Raises `InputError` for parts that do not fit each other, and for images that are not float32 [N, H, W, C] of the
     generator's size, or that are not finite.
     """
@@ -30,15 +30,16 @@ class EncoderProjector(keras.layers.Layer):
                 f"The encoder maps {encoder.input_shape} to {encoder.output_shape} and the generator "
                 f"{generator.input_shape} to {generator.output_shape}; each must take what the other returns."
             )
+        self.image_shape = generator.output_shape[1:]
         self.encoder = encoder
         self.generator = generator
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        check_images(images, self.generator.output_shape[1:])
         codes = self.encoder(images, training=False)
         projected = self.generator(codes, training=False)
         squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])
-        return Projection(projected, codes, tf.sqrt(squared))
+        steps = tf.zeros([tf.shape(images)[0]], tf.int32)
+        return Projection(projected, codes, tf.sqrt(squared), steps, tf.ones_like(steps, tf.bool))
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder, generator=self.generator)}

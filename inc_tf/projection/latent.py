@@ -6,20 +6,19 @@ import keras
 import psutil
 import tensorflow as tf
 
-from inc_tf.errors import InputError
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.solvers import Adam
-from inc_tf.projection.solvers.protocol import Solution, Solver
-from inc_tf.projection.starts import Normal
+from inc_tf.projection.solvers.protocol import Solution, Solver, check_generator
+from inc_tf.projection.starts import Normal, Start
 from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import check_images
+from inc_tf.validation import ChecksImages
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
-class LatentProjector(keras.layers.Layer):
+class LatentProjector(ChecksImages, keras.layers.Layer):
     """x ↦ G(z*), z* = argmin_z ‖G(z) − x‖₂, as far as the solver gets; Algorithm 1 of the paper.
 
     Args:
@@ -30,25 +29,23 @@ class LatentProjector(keras.layers.Layer):
 
     Called as ``projector(images, seed=None) -> Projection``; None is seed 0. The whole search is one compiled graph,
     in batches as large as memory allows, and an image's answer does not depend on the others, but for rounding.
-    Raises `InputError` for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite.
+    Raises `InputError` for a generator that does not map codes to images, that has no gradient or whose codes have no
+    dimension, and for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite.
     """
 
-    def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Normal = Normal(), **kwargs):
+    def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
         super().__init__(**kwargs)
-        if len(generator.input_shape) != 2 or len(generator.output_shape) != 4:
-            raise InputError(
-                f"The generator maps {generator.input_shape} to {generator.output_shape}; "
-                "it must map codes (None, k) to images (None, H, W, C)."
-            )
+        check_generator(generator)
         self.generator = generator
+        self.image_shape = generator.output_shape[1:]
         self.solver = solver
         self.start = start
         self.supports_jit = False  # the solver decides for itself
+        self._draw = start.compile(generator)
         self._minimize = solver.compile(generator)
-        self._largest_batch = _batch_size(generator, start.restarts)
+        self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        check_images(images, self.generator.output_shape[1:])
         return self._project(images, tf.cast(0 if seed is None else seed, tf.int32))
 
     @tf.function(reduce_retracing=True)
@@ -64,6 +61,8 @@ class LatentProjector(keras.layers.Layer):
                 tf.TensorSpec([None, *self.generator.output_shape[1:]], tf.float32),
                 tf.TensorSpec([None, *self.generator.input_shape[1:]], tf.float32),
                 tf.TensorSpec([None], tf.float32),
+                tf.TensorSpec([None], tf.int32),
+                tf.TensorSpec([None], tf.bool),
             ),
             parallel_iterations=1,
         )
@@ -71,11 +70,12 @@ class LatentProjector(keras.layers.Layer):
 
     def _project_batch(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
         k = self.generator.input_shape[1]
-        codes = self.start(images, k, seed)
+        codes = self._draw(images, seed)
         restarts = self.start.restarts
         found = self._minimize(tf.repeat(images, restarts, axis=0), tf.reshape(codes, [-1, k]))
         best = _best_restart(found, restarts)
-        return Projection(self.generator(best.codes, training=False), best.codes, tf.sqrt(best.errors))
+        output = self.generator(best.codes, training=False)
+        return Projection(output, best.codes, tf.sqrt(best.errors), best.steps, best.converged)
 
     def get_config(self) -> dict:
         return {
@@ -89,10 +89,9 @@ class LatentProjector(keras.layers.Layer):
 
 
 def _best_restart(found: Solution, restarts: int) -> Solution:
-    errors = tf.reshape(found.errors, [-1, restarts])
-    codes = tf.reshape(found.codes, [-1, restarts, found.codes.shape[1]])
-    best = tf.argmin(errors, axis=1)
-    return Solution(tf.gather(codes, best, batch_dims=1), tf.gather(errors, best, batch_dims=1))
+    best = tf.argmin(tf.reshape(found.errors, [-1, restarts]), axis=1, output_type=tf.int32)
+    rows = tf.range(tf.shape(best)[0]) * restarts + best
+    return Solution(*(tf.gather(part, rows) for part in found))
 
 
 def _round_up(size: tf.Tensor) -> tf.Tensor:
@@ -102,8 +101,8 @@ def _round_up(size: tf.Tensor) -> tf.Tensor:
     return -(-size // grain) * grain
 
 
-def _batch_size(generator: keras.Model, restarts: int) -> int:
+def _batch_size(generator: keras.Model, restarts: int, width: int) -> int:
     """Images a batch: what a forward and a backward pass of all restarts keep in memory, at most 512 MB of it."""
-    values = sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
+    values = width * sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
     budget = min(_MEMORY, psutil.virtual_memory().available // 4)
     return max(1, min(_LARGEST_BATCH, budget // (4 * 4 * values)) // restarts)

@@ -1,15 +1,32 @@
 """Where a search for codes starts.
 
-A start is a small serializable object. It has a number of `restarts` R and is called as
-``start(images, latent_dim, seed) -> codes``, float32 [N, R, k], inside a graph.
+A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers the function
+that draws: ``draw(images, seed) -> codes``, float32 [N, R, k], inside a graph, for a scalar seed of int32. What it
+draws for an image does not depend on the others of the batch.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import keras
 import tensorflow as tf
 
-from inc_tf.serialization import Settings
+from inc_tf.errors import InputError
+from inc_tf.serialization import Settings, deserialized, serialized
+
+_CHUNK = 128  # candidates that go through the generator at once
+
+
+class Start(Protocol):
+    """See the module."""
+
+    @property
+    def restarts(self) -> int:
+        """R."""
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See the module."""
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -24,12 +41,99 @@ class Normal(Settings):
     stddev: float = 1.0
 
     def __call__(self, images: tf.Tensor, latent_dim: int, seed: tf.Tensor) -> tf.Tensor:
+        """The codes, float32 [N, R, k]."""
         seeds = tf.stack([tf.fill([tf.shape(images)[0]], seed), _fingerprint(images)], axis=1)
         return tf.map_fn(
             lambda image_seed: tf.random.stateless_normal([self.restarts, latent_dim], image_seed, stddev=self.stddev),
             seeds,
             fn_output_signature=tf.TensorSpec([self.restarts, latent_dim], tf.float32),
         )
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See the module."""
+        return lambda images, seed: self(images, generator.input_shape[1], seed)
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+@dataclass(frozen=True)
+class Zeros(Settings):
+    """z₀ = 0, the mean of the generator's prior. Draws nothing: the seed does not matter."""
+
+    @property
+    def restarts(self) -> int:
+        """One."""
+        return 1
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See the module."""
+        return lambda images, seed: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+@dataclass(frozen=True)
+class Nearest(Settings):
+    """The `restarts` of `candidates` random codes, z ~ N(0, stddev²), whose images are nearest to x.
+
+    All images share the candidates, so the start costs each image one product with their pixels; the candidates
+    themselves cost as much as that many images through the generator, once a batch.
+    """
+
+    restarts: int = 1
+    candidates: int = 4096
+    stddev: float = 1.0
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See the module. Raises `InputError` for more restarts than candidates."""
+        if not 1 <= self.restarts <= self.candidates:
+            raise InputError(f"{self.restarts} restarts of {self.candidates} candidates; there must be 1 to that many.")
+        k = generator.input_shape[1]
+
+        def draw(images, seed):
+            chunks = -(-self.candidates // _CHUNK)
+            codes = tf.random.stateless_normal([chunks, _CHUNK, k], tf.stack([seed, 0]), stddev=self.stddev)
+            outputs = tf.map_fn(lambda chunk: generator(chunk, training=False), codes, parallel_iterations=1)
+            codes = tf.reshape(codes, [-1, k])[: self.candidates]
+            outputs = tf.reshape(outputs, [chunks * _CHUNK, -1])[: self.candidates]
+            flat = tf.reshape(images, [tf.shape(images)[0], -1])
+            # ‖G(z)‖² − 2⟨G(z), x⟩ orders the candidates of an image as their distances do.
+            order = tf.reduce_sum(tf.square(outputs), axis=1) - 2 * tf.matmul(flat, outputs, transpose_b=True)
+            return tf.gather(codes, tf.math.top_k(-order, self.restarts).indices)
+
+        return draw
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+class Encoder(keras.layers.Layer):
+    """z₀ = E(x), one forward pass; Appendix A of the paper. Draws nothing: the seed does not matter.
+
+    Args:
+      encoder: E, a keras.Model from images [N, H, W, C] to codes [N, k]. A layer holds it so that Keras saves its
+        weights with the projector's.
+    """
+
+    restarts = 1
+
+    def __init__(self, encoder: keras.Model, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.built = True  # there is nothing to build but the encoder, which is
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """See the module. Raises `InputError` where E does not map G's images to G's codes."""
+        maps = (self.encoder.input_shape, self.encoder.output_shape)
+        wanted = (generator.output_shape, generator.input_shape)
+        if maps != wanted:
+            raise InputError(
+                f"The encoder maps {maps[0]} to {maps[1]}; for this generator it must map {wanted[0]} to {wanted[1]}."
+            )
+        return lambda images, seed: self.encoder(images, training=False)[:, tf.newaxis]
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), **serialized(encoder=self.encoder)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "Encoder":
+        return cls(**deserialized(config, "encoder"))
 
 
 def _fingerprint(images: tf.Tensor) -> tf.Tensor:

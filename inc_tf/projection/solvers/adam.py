@@ -2,14 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from inc_tf.projection.solvers.protocol import Solution, signature, squared_errors, xla_pays
+from inc_tf.projection.solvers.draining import drain
+from inc_tf.projection.solvers.protocol import (
+    Solution,
+    errors_and_gradients,
+    signature,
+    squared_errors,
+    xla_pays,
+)
 from inc_tf.serialization import Settings
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_ROUND = 50  # steps between two looks at the progress
+
+
+class _State(NamedTuple):
+    t: tf.Tensor
+    z: tf.Tensor
+    momentum: tf.Tensor
+    variance: tf.Tensor
+    best: tf.Tensor
+    errors: tf.Tensor
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -20,42 +38,64 @@ class Adam(Settings):
     Attributes:
       learning_rate: 0.1 on MNIST, 0.01 on CelebA in the paper.
       steps: T.
+      tolerance: an image whose least error fell by no more than this share over 50 steps is done; 0, the default and
+        the paper's way, takes all T steps on every image.
     """
 
     learning_rate: float = 0.1
     steps: int = 2000
+    tolerance: float = 0.0
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
+        # Draining changes the batch's size, and XLA would compile for each.
+        drains = self.tolerance > 0
 
-        @tf.function(jit_compile=xla_pays(generator), input_signature=signature(generator))
+        @tf.function(jit_compile=xla_pays(generator) and not drains, input_signature=signature(generator))
         def minimize(images, codes):
-            def step(t, z, momentum, variance, best):
-                with tf.GradientTape(watch_accessed_variables=False) as tape:
-                    tape.watch(z)
-                    errors = squared_errors(generator, z, images)
-                gradient = tape.gradient(errors, z)
-                best = _better(best, Solution(z, errors))
-                t += 1.0
-                momentum = _BETA_1 * momentum + (1 - _BETA_1) * gradient
-                variance = _BETA_2 * variance + (1 - _BETA_2) * tf.square(gradient)
-                rate = self.learning_rate * tf.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
-                return t, z - rate * momentum / (tf.sqrt(variance) + _TINY), momentum, variance, best
-
+            size = tf.shape(codes)[0]
             zeros = tf.zeros_like(codes)
-            nothing = Solution(codes, tf.fill([tf.shape(codes)[0]], float("inf")))
-            _, z, _, _, best = tf.while_loop(
-                lambda *_: True,
-                step,
-                (tf.constant(0.0), codes, zeros, zeros, nothing),
-                maximum_iterations=self.steps,
-            )
-            return _better(best, Solution(z, squared_errors(generator, z, images)))
+            time = tf.zeros([size, 1]) if drains else tf.constant(0.0)
+            state = _State(time, codes, zeros, zeros, codes, tf.fill([size], float("inf")))
+            if drains:
+                rounds = -(-self.steps // _ROUND)
+                state, taken, converged = drain(self._round(generator), images, state, rounds)
+                steps = tf.minimum(taken * _ROUND, self.steps)
+            else:
+                state = self._take(generator, images, state, self.steps)
+                steps, converged = tf.fill([size], self.steps), tf.zeros([size], tf.bool)
+            best, errors = _better(state, squared_errors(generator, state.z, images))
+            return Solution(best, errors, steps, converged)
 
         return minimize
 
+    def width(self, latent_dim: int) -> int:
+        """See `Solver.width`."""
+        return 1
 
-def _better(best: Solution, new: Solution) -> Solution:
-    """The better of two solutions, row by row; NaN never wins."""
-    wins = new.errors < best.errors
-    return Solution(tf.where(wins[:, tf.newaxis], new.codes, best.codes), tf.where(wins, new.errors, best.errors))
+    def _round(self, generator):
+        def step(images, state):
+            left = self.steps - tf.cast(state.t[0, 0], tf.int32)
+            new = self._take(generator, images, state, tf.minimum(_ROUND, left))
+            return new, new.errors >= (1 - self.tolerance) * state.errors
+
+        return step
+
+    def _take(self, generator, images, state, steps):
+        def step(state):
+            errors, gradient = errors_and_gradients(generator, state.z, images)
+            best, least = _better(state, errors)
+            t = state.t + 1.0
+            momentum = _BETA_1 * state.momentum + (1 - _BETA_1) * gradient
+            variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(gradient)
+            rate = self.learning_rate * tf.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
+            z = state.z - rate * momentum / (tf.sqrt(variance) + _TINY)
+            return (_State(t, z, momentum, variance, best, least),)
+
+        return tf.while_loop(lambda _: True, step, (state,), maximum_iterations=steps)[0]
+
+
+def _better(state: _State, errors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The better of the best code so far and the present one, with its error, row by row; NaN never wins."""
+    wins = errors < state.errors
+    return tf.where(wins[:, tf.newaxis], state.z, state.best), tf.where(wins, errors, state.errors)

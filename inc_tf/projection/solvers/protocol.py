@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol
 import keras
 import tensorflow as tf
 
+from inc_tf.errors import InputError
+
 
 class Solution(NamedTuple):
     """The best codes that a search saw.
@@ -13,25 +15,41 @@ class Solution(NamedTuple):
     Attributes:
       codes: z*, float32 [B, k].
       errors: ‖G(z*) − x‖₂², float32 [B].
+      steps: how many steps the search took for each row, int32 [B].
+      converged: whether the row stopped because it no longer improved, rather than at the limit of steps, bool [B].
     """
 
     codes: tf.Tensor
     errors: tf.Tensor
+    steps: tf.Tensor
+    converged: tf.Tensor
 
 
 class Solver(Protocol):
-    """A solver is one file: a frozen dataclass that inherits `Settings`, registered with Keras, with `compile`."""
+    """A solver is one file: a frozen dataclass that inherits `Settings`, registered with Keras, with these methods."""
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """A graph function from images, float32 [B, H, W, C], and first codes, float32 [B, k], to a `Solution`.
 
-        A row of the answer depends on that row of the input alone.
+        A row of the answer depends on that row of the input alone. Its error is never above that of the first code,
+        and it is finite where that one is.
         """
+
+    def width(self, latent_dim: int) -> int:
+        """How many codes of an image are in the generator at once; batches are sized by it."""
 
 
 def squared_errors(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """‖G(z) − x‖₂² of each row, float32 [B]."""
+    """‖G(z) − x‖₂² of each row, [B]."""
     return tf.reduce_sum(tf.math.squared_difference(generator(codes, training=False), images), axis=[1, 2, 3])
+
+
+def errors_and_gradients(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """‖G(z) − x‖₂² of each row, [B], and its gradient with respect to z, [B, k]."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(codes)
+        errors = squared_errors(generator, codes, images)
+    return errors, tape.gradient(errors, codes)
 
 
 def signature(generator: keras.Model) -> list[tf.TensorSpec]:
@@ -44,3 +62,29 @@ def xla_pays(generator: keras.Model) -> bool:
     """Whether to compile with XLA: on a CPU it gains on dense networks and loses threefold on convolutions."""
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     return on_gpu or not any("Conv" in type(layer).__name__ for layer in generator._flatten_layers())
+
+
+def check_generator(generator: keras.Model) -> None:
+    """Refuse what cannot be searched.
+
+    Raises `InputError`: not a map from codes [N, k] to images [N, H, W, C], k unknown or zero, or no gradient of the
+    image with respect to the code (a rounding, or a `stop_gradient`, between the two).
+    """
+    if len(generator.input_shape) != 2 or len(generator.output_shape) != 4 or generator.input_shape[1] is None:
+        raise InputError(
+            f"The generator maps {generator.input_shape} to {generator.output_shape}; "
+            "it must map codes (None, k) to images (None, H, W, C)."
+        )
+    if generator.input_shape[1] < 1:
+        raise InputError(
+            f"The generator's codes have {generator.input_shape[1]} dimensions; they must have at least 1."
+        )
+    code = tf.zeros([1, generator.input_shape[1]], generator.compute_dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(code)
+        image = generator(code, training=False)
+    if tape.gradient(image, code) is None:
+        raise InputError(
+            f"The generator {generator.name!r} has no gradient with respect to its code; "
+            "every operation between the two must be differentiable."
+        )

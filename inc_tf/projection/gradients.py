@@ -1,0 +1,89 @@
+"""Gradients of a projection's answer with respect to the image, for attacks that know the defence.
+
+`LatentProjector` itself passes no gradient on: it keeps the best of what its search saw, and most solvers accept or
+refuse their steps. The two functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
+whatever stands behind it are the attacker's to apply. Both work in the images' own floating type.
+"""
+
+import keras
+import tensorflow as tf
+
+from inc_tf.projection.solvers.protocol import squared_errors
+
+_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_SINGULAR = 1e-6  # of the greatest eigenvalue: below it, float32 knows no direction
+
+
+def unrolled(
+    generator: keras.Model, images: tf.Tensor, codes: tf.Tensor, *, steps: int = 60, learning_rate: float = 0.1
+) -> tf.Tensor:
+    """z_K(x), the last of K steps of Adam on ‖G(z) − x‖₂², differentiable through every step.
+
+    Args:
+      generator: G, from codes [N, k] to images [N, H, W, C].
+      images: x, [N, H, W, C].
+      codes: z₀, [N, k]. Where it depends on x, as E(x) does, the gradient flows through it too.
+      steps: K. Memory for the backward pass grows with it.
+      learning_rate: Adam's.
+
+    Returns: [N, k]. The value is Algorithm 1's, but for Adam's ε, which stands under the root: its derivative at a zero
+    gradient, as a dead code has, is zero rather than NaN.
+    """
+
+    def step(t, z, momentum, variance):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            errors = squared_errors(generator, z, images)
+        gradient = tape.gradient(errors, z)
+        t += 1
+        momentum = _BETA_1 * momentum + (1 - _BETA_1) * gradient
+        variance = _BETA_2 * variance + (1 - _BETA_2) * tf.square(gradient)
+        rate = learning_rate * tf.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
+        return t, z - rate * momentum / tf.sqrt(variance + _TINY**2), momentum, variance
+
+    zeros = tf.zeros_like(codes)
+    first = (tf.zeros([], codes.dtype), codes, zeros, zeros)
+    return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
+
+
+def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+    """z*(x), with the gradient that the implicit function theorem gives it at a minimum.
+
+    At a minimum F(z, x) = ∇_z ½‖G(z) − x‖₂² = 0, hence dz*/dx = −(∂F/∂z)⁻¹ ∂F/∂x: one k×k solve an image with the
+    whole Hessian ∂F/∂z, the generator's curvature included.
+
+    Args:
+      generator: G, from codes [N, k] to images [N, H, W, C]; its layers' gradients must be differentiable.
+      images: x, [N, H, W, C].
+      codes: z*, [N, k], the answer of a search that has converged, e.g. `LevenbergMarquardt(tolerance=1e-6)`. The
+        gradient is wrong by as much as they miss the minimum.
+
+    Returns: `codes`, [N, k]. Directions in which the error does not bend (eigenvalues below 1e-6 of the greatest, a
+    dead generator's all) get no gradient, so that it is always finite.
+    """
+
+    @tf.custom_gradient
+    def at_minimum(images):
+        def pull_back(upstream):
+            with tf.GradientTape(watch_accessed_variables=False, persistent=True) as outer:
+                outer.watch((codes, images))
+                with tf.GradientTape(watch_accessed_variables=False) as inner:
+                    inner.watch(codes)
+                    half = 0.5 * squared_errors(generator, codes, images)
+                slope = inner.gradient(half, codes)
+            solved = _solve(outer.batch_jacobian(slope, codes), upstream)
+            return outer.gradient(slope, images, output_gradients=-solved)
+
+        return tf.identity(codes), pull_back
+
+    codes = tf.stop_gradient(codes)
+    return at_minimum(images)
+
+
+def _solve(hessians: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """H⁻¹b of each row, [N, k], on the directions in which H is not singular."""
+    values, vectors = tf.linalg.eigh(hessians)
+    sizes = tf.abs(values)
+    regular = sizes > _SINGULAR * tf.reduce_max(sizes, axis=1, keepdims=True)
+    components = tf.linalg.matvec(vectors, right, transpose_a=True)
+    return tf.linalg.matvec(vectors, tf.where(regular, tf.math.divide_no_nan(components, values), 0.0))

@@ -1,0 +1,129 @@
+"""Limited-memory quasi-Newton steps: for convolutional generators and codes too large for a Jacobian."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from inc_tf.projection.solvers.draining import drain
+from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, signature
+from inc_tf.serialization import Settings
+
+_MEMORY = 10
+_SUFFICIENT = 1e-4  # Armijo's share of the decrease that the slope promises
+_SHORTEST = 1e-6  # below this share of a step, float32 shows no decrease any more
+
+
+class _State(NamedTuple):
+    z: tf.Tensor
+    errors: tf.Tensor
+    gradient: tf.Tensor
+    direction: tf.Tensor
+    length: tf.Tensor
+    moves: tf.Tensor  # the last changes of z, oldest first, [b, memory, k]
+    turns: tf.Tensor  # the changes of the gradient that went with them
+    inverse_curvatures: tf.Tensor  # 1 / ⟨move, turn⟩, 0 where there is none yet
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+@dataclass(frozen=True)
+class LBFGS(Settings):
+    """L-BFGS on ‖G(z) − x‖₂², each image with its own memory and line search (Nocedal and Wright, 2006, section 7.2).
+
+    A step evaluates the error and its gradient once. Where the error has not fallen enough the same direction is tried
+    again, a tenth to a half as far; the first step from a code has length 1.
+
+    Attributes:
+      max_steps: the most evaluations that an image takes.
+      tolerance: an image is done when an accepted step lowers its error by no more than this share, or none can.
+    """
+
+    max_steps: int = 200
+    tolerance: float = 1e-4
+
+    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
+        """See `Solver.compile`."""
+
+        @tf.function(input_signature=signature(generator), autograph=False)
+        def minimize(images, codes):
+            size, k = tf.shape(codes)[0], codes.shape[1]
+            errors, gradient = errors_and_gradients(generator, codes, images)
+            none = tf.zeros([size, _MEMORY, k])
+            state = _State(
+                codes,
+                errors,
+                gradient,
+                -gradient / tf.maximum(tf.norm(gradient, axis=1, keepdims=True), 1e-20),
+                tf.ones([size]),
+                none,
+                none,
+                tf.zeros([size, _MEMORY]),
+            )
+            state, steps, converged = drain(self._step(generator), images, state, self.max_steps)
+            return Solution(state.z, state.errors, steps, converged)
+
+        return minimize
+
+    def width(self, latent_dim: int) -> int:
+        """See `Solver.width`."""
+        return 1
+
+    def _step(self, generator):
+        def step(images, state):
+            z = state.z + state.length[:, tf.newaxis] * state.direction
+            errors, gradient = errors_and_gradients(generator, z, images)
+            slope = tf.reduce_sum(state.gradient * state.direction, axis=1)
+            accepted = errors <= state.errors + _SUFFICIENT * state.length * slope
+            small = state.errors - errors <= self.tolerance * state.errors
+            moved = _moved(state, z, errors, gradient)
+            shorter = state._replace(length=_shorter(state, errors, slope))
+            new = tf.nest.map_structure(lambda yes, no: _where(accepted, yes, no), moved, shorter)
+            return new, tf.where(accepted, small, state.length < _SHORTEST)
+
+        return step
+
+
+def _moved(state: _State, z: tf.Tensor, errors: tf.Tensor, gradient: tf.Tensor) -> _State:
+    """The state after an accepted step: the pair remembered where its curvature is positive, and a new direction."""
+    move, turn = z - state.z, gradient - state.gradient
+    curvature = tf.reduce_sum(move * turn, axis=1)
+    positive = curvature > 1e-8 * tf.norm(move, axis=1) * tf.norm(turn, axis=1)
+
+    def remembered(memory, new):
+        return _where(positive, tf.concat([memory[:, 1:], new[:, tf.newaxis]], axis=1), memory)
+
+    moves, turns = remembered(state.moves, move), remembered(state.turns, turn)
+    inverse = remembered(state.inverse_curvatures, tf.math.divide_no_nan(1.0, curvature))
+    direction = -_two_loops(gradient, moves, turns, inverse)
+    return _State(z, errors, gradient, direction, tf.ones_like(errors), moves, turns, inverse)
+
+
+def _two_loops(gradient: tf.Tensor, moves: tf.Tensor, turns: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
+    """The inverse Hessian's approximation times the gradient, [b, k]; Nocedal and Wright's algorithm 7.4."""
+    weights = []
+    for i in reversed(range(_MEMORY)):
+        weights.append(inverse[:, i, tf.newaxis] * tf.reduce_sum(moves[:, i] * gradient, axis=1, keepdims=True))
+        gradient = gradient - weights[-1] * turns[:, i]
+    square = tf.reduce_sum(tf.square(turns[:, -1]), axis=1)
+    first = 1 / tf.maximum(tf.norm(gradient, axis=1), 1e-20)  # as at the start, while nothing is remembered
+    scale = tf.where(square > 0, tf.math.divide_no_nan(1.0, inverse[:, -1] * square), first)
+    result = gradient * scale[:, tf.newaxis]
+    for i, weight in enumerate(reversed(weights)):
+        correction = inverse[:, i, tf.newaxis] * tf.reduce_sum(turns[:, i] * result, axis=1, keepdims=True)
+        result = result + moves[:, i] * (weight - correction)
+    return result
+
+
+def _shorter(state: _State, errors: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    """Where the parabola through both errors and the slope is least, within a tenth and a half of the failed length."""
+    excess = errors - state.errors - state.length * slope
+    least = -slope * tf.square(state.length) / (2 * excess)
+    least = tf.where(tf.math.is_finite(least), least, 0.1 * state.length)
+    return tf.clip_by_value(least, 0.1 * state.length, 0.5 * state.length)
+
+
+def _where(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
+    """`tf.where` row by row."""
+    return tf.where(tf.reshape(condition, [-1] + [1] * (yes.shape.rank - 1)), yes, no)

@@ -1,0 +1,230 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import inc_tf as inc
+from inc_tf.errors import InputError
+from inc_tf.projection.solvers.levenberg_marquardt import normal_equations
+
+SOLVERS = {
+    "adam": inc.Adam(0.1, steps=30),
+    "adam, draining": inc.Adam(0.1, steps=120, tolerance=1e-2),
+    "levenberg-marquardt": inc.LevenbergMarquardt(max_steps=8),
+    "l-bfgs": inc.LBFGS(max_steps=15),
+}
+# On the digits, what brings each near the best that it can do.
+PATIENT = {
+    "adam": inc.Adam(0.1, steps=800),
+    "adam, draining": inc.Adam(0.1, steps=800, tolerance=1e-3),
+    "levenberg-marquardt": inc.LevenbergMarquardt(),
+    "l-bfgs": inc.LBFGS(),
+}
+every_solver = pytest.mark.parametrize("name", SOLVERS)
+
+
+def generator_of(k: int, activation: str = "tanh", convolutional: bool = False, scale: float = 1.0) -> keras.Model:
+    """A small generator of 4×3 images, with Glorot weights times `scale`."""
+    hidden = [keras.layers.Dense(7, activation=activation), keras.layers.Dense(12), keras.layers.Reshape((4, 3, 1))]
+    if convolutional:
+        hidden = [
+            keras.layers.Dense(12),
+            keras.layers.Reshape((2, 3, 2)),
+            keras.layers.UpSampling2D((2, 1)),
+            keras.layers.Conv2D(3, 3, padding="same", activation=activation),
+            keras.layers.Conv2D(1, 3, padding="same"),
+        ]
+    generator = keras.Sequential([keras.layers.Input((k,)), *hidden])
+    generator.set_weights([scale * weight for weight in generator.get_weights()])
+    return generator
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The solvers on one generator a shape, whose weights each example of the property test sets anew."""
+    made = {}
+
+    def of(name: str, k: int, activation: str, convolutional: bool):
+        key = (name, k, activation, convolutional)
+        if key not in made:
+            generator = generator_of(k, activation, convolutional)
+            made[key] = generator, SOLVERS[name].compile(generator)
+        return made[key]
+
+    return of
+
+
+def errors_of(generator, codes, images) -> np.ndarray:
+    return np.square(generator(codes) - images).sum(axis=(1, 2, 3))
+
+
+@every_solver
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    shape=st.sampled_from([(1, "tanh", False), (3, "relu", False), (5, "softplus", False), (3, "elu", True)]),
+    batch=st.integers(1, 6),
+    weights=st.sampled_from([0.0, 0.1, 1.0, 5.0]),
+    far=st.sampled_from([0.0, 1.0, 10.0]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_any_search_ends_finite_no_worse_than_it_started_whatever_the_batch(
+    compiled, name, shape, batch, weights, far, seed
+):
+    generator, minimize = compiled(name, *shape)
+    rng = np.random.default_rng(seed)
+    generator.set_weights([weights * rng.normal(size=w.shape) / 3 for w in generator.get_weights()])
+    images = rng.normal(size=(batch, 4, 3, 1)).astype(np.float32)
+    codes = (far * rng.normal(size=(batch, shape[0]))).astype(np.float32)
+    found = minimize(images, codes)
+
+    assert np.isfinite(found.codes).all()
+    assert np.isfinite(found.errors).all()
+    started = errors_of(generator, codes, images)
+    assert np.all(found.errors <= started * (1 + 1e-5) + 1e-6)
+    np.testing.assert_allclose(errors_of(generator, found.codes, images), found.errors, rtol=1e-3, atol=1e-4)
+
+    turned = minimize(images[::-1].copy(), codes[::-1].copy())
+    alone = minimize(images[-1:], codes[-1:])
+    # Rounding may send a search another way where the path forks, but rarely far in so few steps.
+    allowed = 1e-3 + 1e-2 * started
+    assert np.all(np.abs(turned.errors[::-1] - found.errors) <= allowed)
+    assert np.abs(alone.errors[0] - found.errors[-1]) <= allowed[-1]
+
+
+@every_solver
+def test_a_linear_generators_answer_is_the_least_squares_one(name):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Input((3,)), keras.layers.Dense(12, use_bias=False), keras.layers.Reshape((4, 3, 1))]
+    generator = keras.Sequential(layers)
+    images = np.random.default_rng(0).normal(size=(5, 4, 3, 1)).astype(np.float32)
+    weights = generator.layers[0].get_weights()[0]
+    codes, squares, _, _ = np.linalg.lstsq(weights.T, images.reshape(5, 12).T, rcond=None)
+    solver = inc.LevenbergMarquardt(tolerance=1e-7) if "marquardt" in name else PATIENT[name]
+    found = inc.LatentProjector(generator, solver, inc.Zeros())(images)
+    np.testing.assert_allclose(found.distances, np.sqrt(squares), rtol=1e-3)
+    np.testing.assert_allclose(found.codes, codes.T, atol=0.1)
+
+
+@every_solver
+def test_every_solver_comes_near_the_best_on_digits(name, vae, digits):
+    images = digits.images[:20]
+    found = inc.LatentProjector(vae.generator, PATIENT[name], inc.Normal(restarts=3))(images)
+    many = inc.LevenbergMarquardt(max_steps=60, tolerance=1e-5)
+    best = inc.LatentProjector(vae.generator, many, inc.Normal(restarts=8))(images)
+    assert np.mean(np.square(found.distances)) <= 1.25 * np.mean(np.square(best.distances))
+
+
+@every_solver
+def test_a_dead_generator_keeps_the_first_code(name):
+    generator = generator_of(3, "relu")
+    generator.layers[0].set_weights([np.zeros((3, 7), np.float32), np.full(7, -1, np.float32)])
+    codes = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    images = np.ones((2, 4, 3, 1), np.float32)
+    found = SOLVERS[name].compile(generator)(images, codes)
+    np.testing.assert_allclose(found.codes, codes)
+    np.testing.assert_allclose(found.errors, errors_of(generator, codes, images), rtol=1e-6)
+
+
+@every_solver
+def test_a_generator_that_overflows_never_gives_nan(name):
+    generator = generator_of(2, "exponential", scale=50.0)
+    codes = np.array([[0.0, 0.0], [0.5, -0.5]], np.float32)
+    images = np.zeros((2, 4, 3, 1), np.float32)
+    found = SOLVERS[name].compile(generator)(images, codes)
+    assert np.isfinite(found.codes).all()
+    assert np.all(found.errors <= errors_of(generator, codes, images) * (1 + 1e-5))
+
+
+@every_solver
+def test_the_projection_reports_steps_and_convergence(name, vae, digits):
+    found = inc.LatentProjector(vae.generator, SOLVERS[name], inc.Normal(restarts=2))(digits.images[:7])
+    assert (found.steps.dtype, found.converged.dtype) == (tf.int32, tf.bool)
+    assert found.steps.shape == found.converged.shape == (7,)
+    limit = getattr(SOLVERS[name], "max_steps", None) or SOLVERS[name].steps
+    assert np.all((found.steps >= 1) & (found.steps <= limit))
+    assert np.all(found.converged | (found.steps == limit))
+
+
+@every_solver
+def test_a_projector_survives_saving(name, vae, digits, classifier, tmp_path):
+    projector = inc.LatentProjector(vae.generator, SOLVERS[name], inc.Zeros())
+    defense = inc.InvertAndClassify(classifier, projector)
+    before = defense(digits.images[:3])
+    defense.save(tmp_path / "defense.keras")
+    loaded = keras.saving.load_model(tmp_path / "defense.keras")
+    assert loaded.projector.solver == SOLVERS[name]
+    np.testing.assert_allclose(loaded(digits.images[:3]).distances, before.distances, rtol=1e-6)
+
+
+def test_adams_default_takes_all_steps_on_every_image(vae, digits):
+    found = inc.LatentProjector(vae.generator, inc.Adam(steps=12))(digits.images[:5])
+    np.testing.assert_array_equal(found.steps, 12)
+    assert not np.any(found.converged)
+
+
+def test_draining_adam_takes_the_same_steps(vae, digits):
+    images = digits.images[:6]
+    whole = inc.LatentProjector(vae.generator, inc.Adam(steps=110))(images)
+    drained = inc.LatentProjector(vae.generator, inc.Adam(steps=110, tolerance=1e-9))(images)
+    np.testing.assert_array_equal(drained.steps, 110)
+    np.testing.assert_allclose(drained.distances, whole.distances, rtol=1e-3)
+
+
+@pytest.mark.parametrize("solver", [inc.Adam(steps=2000, tolerance=1e-2), inc.LevenbergMarquardt(200), inc.LBFGS(500)])
+def test_images_that_are_done_stop_while_others_go_on(solver, vae, digits):
+    # Codes of the range's own images need no search; the others do.
+    easy = vae.generator(np.zeros((4, 20), np.float32)).numpy()
+    found = inc.LatentProjector(vae.generator, solver, inc.Zeros())(np.concatenate([easy, digits.images[:4]]))
+    assert np.all(found.converged)
+    assert np.max(found.steps[:4]) < np.min(found.steps[4:])
+
+
+@pytest.mark.parametrize("convolutional", [False, True])
+def test_the_normal_equations_are_those_of_the_jacobian(convolutional):
+    keras.utils.set_random_seed(1)
+    generator = generator_of(4, "softplus", convolutional)
+    rng = np.random.default_rng(1)
+    codes = tf.constant(rng.normal(size=(5, 4)), tf.float32)
+    images = tf.constant(rng.normal(size=(5, 4, 3, 1)), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(codes)
+        output = generator(codes)
+    jacobian = tf.reshape(tape.batch_jacobian(output, codes), [5, 12, 4]).numpy()
+    residual = tf.reshape(output - images, [5, 12]).numpy()
+    normal, gradient = normal_equations(generator, codes, images)
+    np.testing.assert_allclose(normal, np.einsum("npk,npl->nkl", jacobian, jacobian), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradient, np.einsum("npk,np->nk", jacobian, residual), rtol=1e-4, atol=1e-5)
+
+
+def test_levenberg_marquardt_needs_a_twentieth_of_adams_steps(vae, digits):
+    images = digits.images[:20]
+    adam = inc.LatentProjector(vae.generator, inc.Adam(steps=400), inc.Zeros())(images)
+    newton = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(20), inc.Zeros())(images)
+    assert np.mean(np.square(newton.distances)) <= 1.02 * np.mean(np.square(adam.distances))
+
+
+def test_a_second_derivative_that_is_missing_is_named():
+    def enlarged(features):
+        return tf.image.resize(features, (4, 3), method="nearest")
+
+    layers = [keras.layers.Dense(6), keras.layers.Reshape((2, 3, 1)), keras.layers.Lambda(enlarged, (4, 3, 1))]
+    generator = keras.Sequential([keras.layers.Input((2,)), *layers])
+    with pytest.raises(InputError, match="cannot be differentiated"):
+        inc.LatentProjector(generator, inc.LevenbergMarquardt())
+    inc.LatentProjector(generator, inc.LBFGS(3))(np.zeros((1, 4, 3, 1), np.float32))
+
+
+def test_a_generator_without_a_gradient_is_refused():
+    layers = [keras.layers.Dense(12), keras.layers.Lambda(tf.stop_gradient), keras.layers.Reshape((4, 3, 1))]
+    generator = keras.Sequential([keras.layers.Input((2,)), *layers])
+    with pytest.raises(InputError, match="no gradient with respect to its code"):
+        inc.LatentProjector(generator)
+
+
+def test_a_code_of_zero_size_is_refused():
+    code = keras.Input((0,))
+    image = keras.layers.Reshape((1, 1, 1))(keras.layers.Lambda(lambda z: tf.ones([tf.shape(z)[0], 1]), (1,))(code))
+    with pytest.raises(InputError, match="0 dimensions; they must have at least 1"):
+        inc.LatentProjector(keras.Model(code, image))
