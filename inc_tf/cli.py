@@ -2,16 +2,12 @@
 
 import importlib
 import json
-import os
 import pkgutil
 from pathlib import Path
 
 import click
 
 from inc_tf.errors import InputError
-
-# TensorFlow's start-up notes would bury what the command says; its errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class _OneSentence(click.Group):

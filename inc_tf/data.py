@@ -6,6 +6,7 @@ cannot be had. What is done with the arrays is the caller's affair.
 
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +18,7 @@ from inc_tf.errors import InputError
 Bounds = tuple[float, float]
 
 SPLITS = ("train", "validation", "test")
-DIGITS_NOTICE = (
-    "MNIST is not here and there is no network: scikit-learn's bundled digits (8×8, resized to 28×28) stand in for it."
-)
+DIGITS_NOTICE = "scikit-learn's bundled digits (8×8, resized to 28×28, split by a fixed seed) stand in for MNIST."
 
 # TensorFlow's input_data, on which both reference networks were trained, keeps the last 5,000 training images back.
 _MNIST_SLICES = {"train": "train[:55000]", "validation": "train[55000:]", "test": "test"}
@@ -38,6 +37,7 @@ class Dataset:
       images: float32 [N, H, W, C] within `bounds`.
       labels: int64 [N].
       bounds: (lowest, highest) value that a pixel may take; every attack clips to it.
+      start: where in the split the images begin.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Dataset:
     images: np.ndarray
     labels: np.ndarray
     bounds: Bounds
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,6 +55,12 @@ class Dataset:
         if not 1 <= n <= len(self):
             raise InputError(f"{n} images were asked for; {self.name}'s {self.split} split has 1 to {len(self)}.")
         return replace(self, images=self.images[:n], labels=self.labels[:n])
+
+    def shards(self, size: int) -> Iterator["Dataset"]:
+        """The images in runs of `size`, in order; the last one may be shorter."""
+        for i in range(0, len(self), size):
+            part = slice(i, i + size)
+            yield replace(self, images=self.images[part], labels=self.labels[part], start=self.start + i)
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """A `tf.data.Dataset` of (images, labels), in order, for `evaluate` and `predict`."""

@@ -64,7 +64,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         self.image_shape = classifier.input_shape[1:]
         self.projector = projector
         self.threshold = threshold
-        self.bounds = tuple(bounds)
+        self.bounds: Bounds = (bounds[0], bounds[1])
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
         projection = self.projector(images, seed=seed)

@@ -27,3 +27,19 @@ def mean(values: np.ndarray) -> Estimate:
     values = np.asarray(values, np.float64)
     interval = stats.ttest_1samp(values, 0.0).confidence_interval()
     return Estimate(float(values.mean()), float(interval.low), float(interval.high), values.size)
+
+
+def roc_area(negatives: np.ndarray, positives: np.ndarray, seed: int = 0) -> Estimate:
+    """The area under the ROC curve of a score that is higher for positives, with its bootstrap interval.
+
+    `negatives`, float [N], and `positives`, float [M], are the scores, e.g. clean and adversarial images' distances.
+    """
+
+    def area(negatives: np.ndarray, positives: np.ndarray) -> float:
+        return stats.mannwhitneyu(positives, negatives).statistic / (len(negatives) * len(positives))
+
+    drawn = stats.bootstrap(
+        (negatives, positives), area, vectorized=False, n_resamples=1000, method="percentile", rng=seed
+    )
+    low, high = drawn.confidence_interval
+    return Estimate(float(area(negatives, positives)), float(low), float(high), len(positives))

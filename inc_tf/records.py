@@ -59,6 +59,11 @@ class Record:
         """The rows whose fields have these values, in the order in which they were added."""
         return [row for row in self.rows if all(row[name] == value for name, value in wanted.items())]
 
+    def one(self, **wanted) -> dict:
+        """The only row whose fields have these values."""
+        (row,) = self.select(**wanted)
+        return row
+
     def write(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all, with the versions, the device and the commit of this run."""
         environment = {"device": _device(), "commit": _commit(), "versions": _versions()}

@@ -1,12 +1,13 @@
 """How the library's parts go into a `.keras` file and come out of it again."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import keras
 
 
+@dataclass(frozen=True)
 class Settings:
-    """Makes a dataclass of plain values serializable by Keras; register it beside."""
+    """Makes a frozen dataclass of plain values serializable by Keras; register it beside."""
 
     def get_config(self) -> dict:
         return asdict(self)

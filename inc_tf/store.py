@@ -34,7 +34,7 @@ class Store:
         if answer is None:
             started = time.monotonic()
             arrays = compute()
-            answer = {**arrays, "seconds": np.float64(time.monotonic() - started)}
+            answer = {**arrays, "seconds": np.array(time.monotonic() - started)}
             _write(path, answer, key=text)
         self.seconds += float(answer.pop("seconds"))
         return answer
@@ -51,5 +51,5 @@ def _read(path: Path) -> Arrays | None:
 def _write(path: Path, answer: Arrays, key: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.savez(file, key=np.array(key), **answer)
+        np.savez(file, **{"key": np.array(key), **answer})  # type: ignore[arg-type]
     os.replace(file.name, path)

@@ -23,7 +23,7 @@ class ChecksImages:
         if not isinstance(images, keras.KerasTensor):
             images = tf.convert_to_tensor(images)
             check_images(images, self.image_shape, self.bounds)
-        return super().__call__(images, *args, **kwargs)
+        return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
 
 def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds | None = None) -> None:

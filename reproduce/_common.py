@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 import matplotlib
-import numpy as np
-from tqdm import tqdm
 
 from inc_tf import checkpoints, data
 from inc_tf.errors import InputError
@@ -14,9 +12,6 @@ from inc_tf.records import Record, write_text
 from inc_tf.store import Arrays, Store
 
 matplotlib.use("Agg")
-
-SHARD = 500
-"""Images a unit of work."""
 
 
 def options(quick: int) -> Callable:
@@ -56,11 +51,11 @@ class Experiment:
         context = click.get_current_context()
         if out.exists() and not out.is_dir():
             raise InputError(f"{str(out)!r} is not a folder; --out must name one, or what can become one.")
-        self.name = context.command.name
+        self.name = str(context.command.name)
         name = data.mnist_or_digits() if dataset == "auto" else dataset
         fell_back = dataset == "auto" and name == "digits"
         if fell_back:
-            click.echo(data.DIGITS_NOTICE)
+            click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}")
         test = data.load(name, "test")
         self.data = test if full else test.take(n)
         self.models = {model: checkpoints.load(f"{name}-{model}") for model in models}
@@ -76,22 +71,18 @@ class Experiment:
             deviations=[data.DIGITS_NOTICE] if name == "digits" else [],
         )
 
-    def run(self, units: list[dict], compute: Callable[[data.Dataset, dict], Arrays]) -> list[Arrays]:
-        """``compute(images, unit)`` for every unit over all images, shard by shard; what is finished is not run again.
-
-        Returns the arrays of each unit, joined over the shards.
-        """
-        answers = []
-        shards = [slice(i, min(i + SHARD, len(self.data))) for i in range(0, len(self.data), SHARD)]
-        with tqdm(total=len(units) * len(self.data), desc=self.name, unit="image", disable=self.quiet) as bar:
-            for unit in units:
-                parts = []
-                for shard in shards:
-                    parts.append(self.store.get(self._key(unit, shard), lambda: compute(self._images(shard), unit)))  # noqa: B023
-                    bar.update(shard.stop - shard.start)
-                answers.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    def cached(self, key: dict, images: data.Dataset, compute: Callable[[], Arrays]) -> Arrays:
+        """The answer to `compute`, filed under `key`, the images, the seed and the checkpoints; see `Store`."""
+        where = {
+            "dataset": images.name,
+            "split": images.split,
+            "images": [images.start, images.start + len(images)],
+            "seed": self.record.seed,
+            "checkpoints": self.record.checkpoints,
+        }
+        answer = self.store.get({**where, **key}, compute)
         self.record.seconds = round(self.store.seconds, 1)
-        return answers
+        return answer
 
     def finish(self, table: str, draw: Callable[[Record], "matplotlib.figure.Figure"]) -> None:
         """Write the record, the table and the plot; print the table and where they are."""
@@ -105,19 +96,6 @@ class Experiment:
         """Where a result goes; a data set other than the paper's joins the name."""
         dataset = "" if self.record.dataset == "mnist" else f"-{self.record.dataset}"
         return self.out / f"{self.name}{dataset}{suffix}"
-
-    def _images(self, shard: slice) -> data.Dataset:
-        return data.replace(self.data, images=self.data.images[shard], labels=self.data.labels[shard])
-
-    def _key(self, unit: dict, shard: slice) -> dict:
-        return {
-            "artefact": self.name,
-            "dataset": self.record.dataset,
-            "images": [shard.start, shard.stop],
-            "seed": self.record.seed,
-            "checkpoints": self.record.checkpoints,
-            **unit,
-        }
 
 
 def command_line(context: click.Context) -> str:
@@ -134,3 +112,13 @@ def command_line(context: click.Context) -> str:
 def percent(row: dict) -> str:
     """A share with its interval, e.g. `83.0 % (80.6–85.2)`."""
     return f"{100 * row['value']:.1f} % ({100 * row['low']:.1f}–{100 * row['high']:.1f})"
+
+
+def draw_accuracies(axes: "matplotlib.axes.Axes", rows: list[dict], label: str) -> None:
+    """Draw accuracy against ε, in percent, with its intervals."""
+    values = [100 * row["value"] for row in rows]
+    below = [100 * (row["value"] - row["low"]) for row in rows]
+    above = [100 * (row["high"] - row["value"]) for row in rows]
+    axes.errorbar([row["epsilon"] for row in rows], values, yerr=[below, above], marker="o", capsize=3, label=label)
+    axes.set(ylabel="accuracy, %", ylim=(0, 101))
+    axes.grid(alpha=0.3)

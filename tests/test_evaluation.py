@@ -20,3 +20,14 @@ def test_means_have_students_intervals():
     estimate = evaluation.mean(np.array([1.0, 2.0, 3.0, 4.0]))
     # t(0.975; 3) = 3.1824, standard error = 1.2910 / 2
     assert estimate == pytest.approx((2.5, 2.5 - 2.0543, 2.5 + 2.0543, 4), abs=1e-4)
+
+
+def test_the_roc_area_is_the_share_of_pairs_in_order(rng):
+    negatives, positives = rng.normal(size=200), rng.normal(1.0, size=150)
+    estimate = evaluation.roc_area(negatives, positives, seed=1)
+    assert estimate.value == pytest.approx(np.mean(positives[:, None] > negatives[None, :]))
+    # Φ(1/√2), the area for two normals one σ apart
+    assert estimate.low < 0.7602 < estimate.high
+    assert 0.04 < estimate.high - estimate.low < 0.13
+    assert evaluation.roc_area(negatives, positives, seed=1) == estimate
+    assert evaluation.roc_area(np.array([0.0, 1.0]), np.array([2.0, 3.0])).value == 1.0

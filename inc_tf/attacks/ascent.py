@@ -10,6 +10,7 @@ from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from cleverhans.tf2.utils import clip_eta
 
 from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.losses import cross_entropy
 from inc_tf.data import Bounds
 
 
@@ -30,6 +31,6 @@ def ascend(
     """
     x = start
     for _ in range(steps):
-        stepped = fast_gradient_method(classifier, x, step_size, np.inf, y=labels)
+        stepped = fast_gradient_method(classifier, x, step_size, np.inf, cross_entropy, y=labels)
         x = tf.clip_by_value(images + clip_eta(stepped - images, np.inf, epsilon), *bounds)
     return x

@@ -6,6 +6,7 @@ from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs
+from inc_tf.attacks.losses import cross_entropy
 from inc_tf.data import Bounds
 
 
@@ -35,7 +36,7 @@ def fgsm(
 
     def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return fast_gradient_method(
-            classifier, images, epsilon, np.inf, clip_min=bounds[0], clip_max=bounds[1], y=labels
+            classifier, images, epsilon, np.inf, cross_entropy, clip_min=bounds[0], clip_max=bounds[1], y=labels
         )
 
     return in_batches(attack, *inputs)

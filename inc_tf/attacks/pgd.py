@@ -5,6 +5,7 @@ import tensorflow as tf
 from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_positive
+from inc_tf.attacks.losses import cross_entropy
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -52,11 +53,7 @@ def pgd(
             step_size=2.5 * epsilon / steps if step_size is None else step_size,
             steps=steps,
         )
-        raised = _cross_entropy(classifier, found, labels) > _cross_entropy(classifier, images, labels)
+        raised = cross_entropy(labels, classifier(found)) > cross_entropy(labels, classifier(images))
         return tf.where(raised[:, tf.newaxis, tf.newaxis, tf.newaxis], found, images)
 
     return in_batches(attack, *inputs, noise)
-
-
-def _cross_entropy(classifier: Classifier, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier(images))

@@ -1,0 +1,99 @@
+"""Rejection, scored: the distance ‖G(z*) − x‖₂ as a detector of adversarial images, for INC and for the autoencoder.
+
+The paper rejects what is too far from the generator's range, but gives neither a threshold nor what it catches. Here η
+is set on clean validation images at three false-rejection rates, and measured on test images.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.metrics import RocCurveDisplay
+from tabulate import tabulate
+
+import inc_tf as inc
+from inc_tf import data, evaluation
+from inc_tf.records import Record
+from reproduce._common import Experiment, options
+from reproduce._sweep import CLEAN, Attack, attack_name, sweep
+from reproduce.table_1 import CARLINI_WAGNER, CUT
+
+SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
+ATTACKS = [*SIGNED, *CARLINI_WAGNER]
+DEFENSES = {"inc": "INC", "autoencode": "Autoencode-and-Classify"}
+RATES = (0.01, 0.05, 0.1)
+
+
+@click.command("rejection")
+@options(quick=100)
+@click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
+def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_cw: int) -> None:
+    """Rejection: the distance's ROC for every attack, and what is accepted at false-rejection rates of 1, 5, 10 %."""
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment.record.deviations += [CUT, "The paper sets no threshold and measures no rejection."]
+    validation = data.load(experiment.record.dataset, "validation")
+    on_validation = sweep(experiment, validation.take(min(n, len(validation))), [CLEAN], list(DEFENSES))
+    answers = sweep(experiment, experiment.data, [CLEAN, *SIGNED], list(DEFENSES))
+    answers |= sweep(experiment, experiment.data.take(n_cw), CARLINI_WAGNER, list(DEFENSES))
+    for defense in DEFENSES:
+        clean = on_validation[CLEAN, defense]["distance"]
+        thresholds = {rate: inc.threshold_at(clean, rate) for rate in RATES}
+        for attack in (CLEAN, *ATTACKS):
+            _add(experiment.record, attack, defense, answers, thresholds)
+    experiment.finish(table(experiment.record), lambda record: draw(record, answers))
+
+
+def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds: dict[float, float]) -> None:
+    answer = answers[attack, defense]
+    labels: dict[str, Any] = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
+    if attack != CLEAN:
+        area = evaluation.roc_area(answers[CLEAN, defense]["distance"], answer["distance"], seed=record.seed)
+        record.add(area, metric="roc_area", **labels)
+    for rate, threshold in thresholds.items():
+        accepted = answer["distance"] < threshold
+        record.add(evaluation.share(accepted), metric=f"accepted@{rate:g}", **labels)
+        record.add(evaluation.share(accepted & answer["correct"]), metric=f"accepted_right@{rate:g}", **labels)
+        record.add(evaluation.share(accepted & ~answer["correct"]), metric=f"accepted_wrong@{rate:g}", **labels)
+
+
+def table(record: Record) -> str:
+    """Markdown: a row for each defence and attack; shares in percent of all images."""
+    rows = []
+    for defense, label in DEFENSES.items():
+        for attack in (CLEAN, *ATTACKS):
+            found = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
+            area = record.select(metric="roc_area", **found)
+            cells = [f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})" for row in area] or ["—"]
+            for rate in RATES:
+                right, wrong = (
+                    record.one(metric=f"accepted_{what}@{rate:g}", **found)["value"] for what in ("right", "wrong")
+                )
+                cells.append(f"{100 * right:.1f} / {100 * wrong:.1f}")
+            rows.append([label, attack_name(attack), *cells])
+    header = ["defence", "attack", "ROC area", *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES)]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def draw(record: Record, answers: dict) -> plt.Figure:
+    """The ROC of each attack, a panel for each defence."""
+    figure, panels = plt.subplots(1, len(DEFENSES), figsize=(12, 5.5), sharey=True)
+    for axes, (defense, label) in zip(panels, DEFENSES.items(), strict=True):
+        clean = answers[CLEAN, defense]["distance"]
+        for attack in ATTACKS:
+            distance = answers[attack, defense]["distance"]
+            RocCurveDisplay.from_predictions(
+                np.repeat([0, 1], [len(clean), len(distance)]),
+                np.concatenate([clean, distance]),
+                name=attack_name(attack),
+                ax=axes,
+            )
+        axes.set(xlabel="clean images rejected", ylabel="attacked images rejected", title=label)
+        axes.legend(fontsize="x-small")
+    figure.suptitle(f"The distance ‖G(z*) − x‖₂ as a detector: {record.dataset}, n = {record.rows[0]['n']}")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
