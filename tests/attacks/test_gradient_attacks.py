@@ -97,3 +97,10 @@ def test_returns_the_clean_image_of_a_constant_model(attack, constant, planted_i
     found = attack(constant, planted_images, labels, bounds=(-1.0, 1.0), epsilon=0.2)
     np.testing.assert_array_equal(found, planted_images)
     assert np.all(predictions(constant, found) == labels)
+
+
+def test_more_images_than_a_batch_are_attacked_alike(model, digits):
+    many = fgsm(model, digits.images, digits.labels, bounds=digits.bounds, epsilon=EPSILON)
+    last = fgsm(model, digits.images[-9:], digits.labels[-9:], bounds=digits.bounds, epsilon=EPSILON)
+    assert many.shape == digits.images.shape
+    np.testing.assert_allclose(many[-9:], last, atol=1e-6)
