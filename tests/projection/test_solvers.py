@@ -64,7 +64,7 @@ def errors_of(generator, codes, images) -> np.ndarray:
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     shape=st.sampled_from([(1, "tanh", False), (3, "relu", False), (5, "softplus", False), (3, "elu", True)]),
-    batch=st.integers(1, 6),
+    batch=st.sampled_from([2, 5]),
     weights=st.sampled_from([0.0, 0.1, 1.0, 5.0]),
     far=st.sampled_from([0.0, 1.0, 10.0]),
     seed=st.integers(0, 2**31 - 1),
@@ -172,7 +172,9 @@ def test_draining_adam_takes_the_same_steps(vae, digits):
     np.testing.assert_allclose(drained.distances, whole.distances, rtol=1e-3)
 
 
-@pytest.mark.parametrize("solver", [inc.Adam(steps=2000, tolerance=1e-2), inc.LevenbergMarquardt(200), inc.LBFGS(500)])
+@pytest.mark.parametrize(
+    "solver", [inc.Adam(steps=2000, tolerance=1e-2), inc.LevenbergMarquardt(200), inc.LBFGS(500, 1e-2)]
+)
 def test_images_that_are_done_stop_while_others_go_on(solver, vae, digits):
     # Codes of the range's own images need no search; the others do.
     easy = vae.generator(np.zeros((4, 20), np.float32)).numpy()

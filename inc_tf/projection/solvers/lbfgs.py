@@ -12,6 +12,7 @@ from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, s
 from inc_tf.serialization import Settings
 
 _MEMORY = 10
+_LOOK = 10  # steps between two looks at the progress: a single one may be short without being the last
 _SUFFICIENT = 1e-4  # Armijo's share of the decrease that the slope promises
 _SHORTEST = 1e-6  # below this share of a step, float32 shows no decrease any more
 
@@ -19,6 +20,8 @@ _SHORTEST = 1e-6  # below this share of a step, float32 shows no decrease any mo
 class _State(NamedTuple):
     z: tf.Tensor
     errors: tf.Tensor
+    milestone: tf.Tensor  # the error at the last look
+    age: tf.Tensor  # steps since then
     gradient: tf.Tensor
     direction: tf.Tensor
     length: tf.Tensor
@@ -37,7 +40,7 @@ class LBFGS(Settings):
 
     Attributes:
       max_steps: the most evaluations that an image takes.
-      tolerance: an image is done when an accepted step lowers its error by no more than this share, or none can.
+      tolerance: an image is done when ten steps lower its error by no more than this share, or its line search fails.
     """
 
     max_steps: int = 200
@@ -54,6 +57,8 @@ class LBFGS(Settings):
             state = _State(
                 codes,
                 errors,
+                errors,
+                tf.zeros([size], tf.int32),
                 gradient,
                 -gradient / tf.maximum(tf.norm(gradient, axis=1, keepdims=True), 1e-20),
                 tf.ones([size]),
@@ -76,11 +81,15 @@ class LBFGS(Settings):
             errors, gradient = errors_and_gradients(generator, z, images)
             slope = tf.reduce_sum(state.gradient * state.direction, axis=1)
             accepted = errors <= state.errors + _SUFFICIENT * state.length * slope
-            small = state.errors - errors <= self.tolerance * state.errors
             moved = _moved(state, z, errors, gradient)
             shorter = state._replace(length=_shorter(state, errors, slope))
             new = tf.nest.map_structure(lambda yes, no: _where(accepted, yes, no), moved, shorter)
-            return new, tf.where(accepted, small, state.length < _SHORTEST)
+            look = state.age + 1 == _LOOK
+            small = look & (new.errors >= (1 - self.tolerance) * state.milestone)
+            new = new._replace(
+                milestone=tf.where(look, new.errors, state.milestone), age=tf.where(look, 0, state.age + 1)
+            )
+            return new, small | ~accepted & (state.length < _SHORTEST)
 
         return step
 
@@ -97,7 +106,16 @@ def _moved(state: _State, z: tf.Tensor, errors: tf.Tensor, gradient: tf.Tensor) 
     moves, turns = remembered(state.moves, move), remembered(state.turns, turn)
     inverse = remembered(state.inverse_curvatures, tf.math.divide_no_nan(1.0, curvature))
     direction = -_two_loops(gradient, moves, turns, inverse)
-    return _State(z, errors, gradient, direction, tf.ones_like(errors), moves, turns, inverse)
+    return state._replace(
+        z=z,
+        errors=errors,
+        gradient=gradient,
+        direction=direction,
+        length=tf.ones_like(errors),
+        moves=moves,
+        turns=turns,
+        inverse_curvatures=inverse,
+    )
 
 
 def _two_loops(gradient: tf.Tensor, moves: tf.Tensor, turns: tf.Tensor, inverse: tf.Tensor) -> tf.Tensor:
