@@ -32,7 +32,7 @@ def main() -> None:
 @click.option("--steps", type=int, help="Instead of the recipe's.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="State and TensorBoard logs.  [default: runs/NAME]")
 def train(name: str, seed: int, steps: int | None, run_dir: Path | None) -> None:
-    """Train the checkpoint NAME: mnist-classifier, mnist-vae, mnist-vae-2d, digits-classifier or digits-vae.
+    """Train the checkpoint NAME, e.g. mnist-classifier or mnist-vae; `inc checkpoints list` names them.
 
     The same command carries on where a killed run was. The checkpoint and its card go to checkpoints/, or to
     $INC_CHECKPOINTS.

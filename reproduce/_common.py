@@ -114,11 +114,11 @@ def percent(row: dict) -> str:
     return f"{100 * row['value']:.1f} % ({100 * row['low']:.1f}–{100 * row['high']:.1f})"
 
 
-def draw_accuracies(axes: "matplotlib.axes.Axes", rows: list[dict], label: str) -> None:
-    """Draw accuracy against ε, in percent, with its intervals."""
+def draw_shares(axes: "matplotlib.axes.Axes", rows: list[dict], label: str, what: str = "accuracy, %") -> None:
+    """Draw shares against ε, in percent, with their intervals."""
     values = [100 * row["value"] for row in rows]
     below = [100 * (row["value"] - row["low"]) for row in rows]
     above = [100 * (row["high"] - row["value"]) for row in rows]
     axes.errorbar([row["epsilon"] for row in rows], values, yerr=[below, above], marker="o", capsize=3, label=label)
-    axes.set(ylabel="accuracy, %", ylim=(0, 101))
+    axes.set(ylabel=what, ylim=(0, 101))
     axes.grid(alpha=0.3)

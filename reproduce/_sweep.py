@@ -25,6 +25,7 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "cw-l0": (inc.attacks.cw_l0, "classifier"),
     "cw-linf": (inc.attacks.cw_linf, "classifier"),
     "autoencode-fgsm": (inc.attacks.fgsm, "autoencode"),
+    "autoencode-pgd": (inc.attacks.pgd, "autoencode"),
     "substitute-fgsm": (inc.attacks.fgsm, "substitute"),
     "substitute-bim": (inc.attacks.bim, "substitute"),
     "combined": (inc.attacks.bim, "combined"),

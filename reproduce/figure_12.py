@@ -1,7 +1,7 @@
 """Figure 12: Invert-and-Classify against Autoencode-and-Classify (Appendix A), under FGSM and under eq. (12)'s attack.
 
 The projection by a search and the projection by one pass through the VAE's encoder, each under FGSM on the bare
-classifier C and under FGSM on the whole C∘G∘E, which has gradients.
+classifier C, under FGSM on the whole C∘G∘E, which has gradients (eq. (12)), and under PGD on it.
 """
 
 from pathlib import Path
@@ -11,11 +11,15 @@ import matplotlib.pyplot as plt
 from tabulate import tabulate
 
 from inc_tf.records import Record
-from reproduce._common import Experiment, draw_accuracies, options, percent
+from reproduce._common import Experiment, draw_shares, options, percent
 from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILONS = (0.1, 0.2, 0.3)
-ATTACKS = {"fgsm": "FGSM on C", "autoencode-fgsm": "FGSM on C∘G∘E, eq. (12)"}
+ATTACKS = {
+    "fgsm": "FGSM on C",
+    "autoencode-fgsm": "FGSM on C∘G∘E, eq. (12)",
+    "autoencode-pgd": "PGD-40 on C∘G∘E",
+}
 DEFENSES = {"autoencode": "Autoencode-and-Classify", "inc": "Invert-and-Classify"}
 
 
@@ -49,13 +53,13 @@ def _percents(record: Record, attack: str, epsilon: float) -> list[str]:
 
 def draw(record: Record) -> plt.Figure:
     """Accuracy against ε: a panel for each attack, a line for each defence."""
-    figure, panels = plt.subplots(1, len(ATTACKS), figsize=(10, 4), sharey=True)
+    figure, panels = plt.subplots(1, len(ATTACKS), figsize=(13, 4), sharey=True)
     for axes, (attack, title) in zip(panels, ATTACKS.items(), strict=True):
         for defense, label in DEFENSES.items():
             rows = [
                 row for row in record.select(defense=defense, metric="accuracy") if row["attack"] in ("clean", attack)
             ]
-            draw_accuracies(axes, rows, label)
+            draw_shares(axes, rows, label)
         axes.set(xlabel="ε (ℓ∞)", title=title)
     panels[0].legend()
     figure.suptitle(f"Figure 12: {record.dataset}, n = {record.rows[0]['n']}, 95 % Wilson intervals")

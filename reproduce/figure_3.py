@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from tabulate import tabulate
 
 from inc_tf.records import Record
-from reproduce._common import Experiment, draw_accuracies, options, percent
+from reproduce._common import Experiment, draw_shares, options, percent
 from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILONS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
@@ -41,7 +41,7 @@ def draw(record: Record) -> plt.Figure:
     """Accuracy against ε, a line for each defence."""
     figure, axes = plt.subplots(figsize=(6, 4))
     for defense, label in DEFENSES.items():
-        draw_accuracies(axes, record.select(defense=defense, metric="accuracy"), label)
+        draw_shares(axes, record.select(defense=defense, metric="accuracy"), label)
     n = record.rows[0]["n"]
     axes.set(xlabel="FGSM ε (ℓ∞)", title=f"Figure 3: {record.dataset}, n = {n}, 95 % Wilson intervals")
     axes.legend()

@@ -40,6 +40,7 @@ RECIPES = {
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
     "digits-classifier": _classifier("digits", steps=4_000, batch_size=50),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
+    "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }
 
 

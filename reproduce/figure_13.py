@@ -1,0 +1,62 @@
+"""Figure 13: images that fool Autoencode-and-Classify, and what each projector makes of them (Appendix A)."""
+
+from pathlib import Path
+
+import click
+import matplotlib.pyplot as plt
+import numpy as np
+from tabulate import tabulate
+
+from inc_tf import evaluation
+from inc_tf.records import Record
+from reproduce._common import Experiment, options, percent
+from reproduce._sweep import Attack, attack_images, build_defense
+
+EPSILON = 0.2
+COLUMNS = 10
+
+
+@click.command("figure_13")
+@options(quick=100)
+def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+    """Figure 13: eq. (12)'s attack on the autoencoder, its images, and both projections of them."""
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    attack = Attack("autoencode-fgsm", EPSILON)
+    attacked = attack_images(experiment, attack, experiment.data)
+    rows = {"x": experiment.data.images, "x_adv": attacked.images}
+    for name, label in (("autoencode", "G(E(x_adv))"), ("inc", "G(z*(x_adv))")):
+        defense = build_defense(name, experiment.models)
+
+        def project(defense=defense) -> dict[str, np.ndarray]:
+            answer = defense(attacked.images, seed=seed)
+            return {"images": answer.projections.numpy(), "predictions": answer.predictions.numpy()}
+
+        answer = experiment.cached({**attack.key(), "projections": name}, attacked, project)
+        rows[label] = answer["images"]
+        right = evaluation.share(answer["predictions"] == attacked.labels)
+        experiment.record.add(right, metric="accuracy", defense=name, attack=attack.name, epsilon=EPSILON)
+    experiment.finish(table(experiment.record), lambda record: draw(record, rows))
+
+
+def table(record: Record) -> str:
+    """Markdown: the accuracy of each defence on these images."""
+    rows = [[row["defense"], f"{row['epsilon']:g}", row["n"], percent(row)] for row in record.rows]
+    header = ["defence", "ε of eq. (12)'s attack", "n", "accuracy"]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def draw(record: Record, rows: dict[str, np.ndarray]) -> plt.Figure:
+    """The first images, a row each: clean, attacked, autoencoded, projected."""
+    figure, axes = plt.subplots(len(rows), COLUMNS, figsize=(COLUMNS, len(rows) + 0.4), squeeze=False)
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for cell, image in zip(line, images[:COLUMNS], strict=False):
+            cell.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
+        for cell in line:
+            cell.set(xticks=[], yticks=[])
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    figure.suptitle(f"Figure 13: {record.dataset}, eq. (12)'s attack on the autoencoder at ε = {EPSILON}")
+    return figure
+
+
+if __name__ == "__main__":
+    main()

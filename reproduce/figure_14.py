@@ -1,0 +1,87 @@
+"""Figure 14: where eq. (12)'s attack sends the encoder's code, and where the search stays (Appendix A).
+
+A VAE with two latent dimensions, so that the whole latent space can be drawn: coloured by the class of G(z), with the
+code of each clean image and of its attacked twin, by the encoder and by the search.
+"""
+
+from pathlib import Path
+
+import click
+import matplotlib.pyplot as plt
+import numpy as np
+from tabulate import tabulate
+
+from inc_tf import evaluation
+from inc_tf.records import Record
+from inc_tf.store import Arrays
+from reproduce._common import Experiment, options
+from reproduce._sweep import CLEAN, Attack, attack_images, build_defense
+
+EPSILON = 0.2
+SHOWN = 30
+DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)"}
+
+
+@click.command("figure_14")
+@options(quick=100)
+def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+    """Figure 14: the two-dimensional latent space, and how far the attack on the autoencoder moves each code."""
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae-2d"))
+    experiment.models["vae"] = experiment.models["vae-2d"]
+    attack = Attack("autoencode-fgsm", EPSILON)
+    attacked = attack_images(experiment, attack, experiment.data)
+    moves = {}
+    for name in DEFENSES:
+        clean, moved = (
+            _answer(experiment, name, case, images) for case, images in ((CLEAN, experiment.data), (attack, attacked))
+        )
+        moves[name] = (clean["codes"], moved["codes"])
+        labels: dict = {"defense": name, "attack": attack.name, "epsilon": EPSILON}
+        length = np.linalg.norm(moved["codes"] - clean["codes"], axis=1)
+        experiment.record.add(evaluation.mean(length), metric="code_shift", **labels)
+        experiment.record.add(evaluation.share(moved["correct"]), metric="accuracy", **labels)
+        experiment.record.add(
+            evaluation.share(clean["correct"]), metric="accuracy", defense=name, attack="clean", epsilon=0.0
+        )
+    experiment.finish(table(experiment.record), lambda record: draw(record, experiment, moves))
+
+
+def _answer(experiment: Experiment, name: str, attack: Attack, images) -> Arrays:
+    def compute() -> Arrays:
+        answer = build_defense(name, experiment.models)(images.images, seed=experiment.record.seed)
+        return {"codes": answer.codes.numpy(), "correct": answer.predictions.numpy() == images.labels}
+
+    return experiment.cached({**attack.key(), "codes": name}, images, compute)
+
+
+def table(record: Record) -> str:
+    """Markdown: a row for each projector."""
+    rows = []
+    for name, label in DEFENSES.items():
+        shift = record.one(defense=name, metric="code_shift")
+        clean, attacked = (record.one(defense=name, metric="accuracy", epsilon=e)["value"] for e in (0.0, EPSILON))
+        rows.append([label, shift["n"], f"{shift['value']:.2f}", f"{100 * clean:.1f} %", f"{100 * attacked:.1f} %"])
+    header = ["code", "n", "mean shift", "accuracy, clean", f"accuracy, eq. (12) at ε {EPSILON}"]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+
+
+def draw(record: Record, experiment: Experiment, moves: dict) -> plt.Figure:
+    """The latent space by the class of G(z), with an arrow from each clean code to the attacked one."""
+    reach = 1.1 * max(np.abs(part[:SHOWN]).max() for pair in moves.values() for part in pair)
+    line = np.linspace(-reach, reach, 120, dtype=np.float32)
+    codes = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    generated = experiment.models["vae"].generator.predict(codes, batch_size=1000, verbose=0)
+    classes = experiment.models["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
+    figure, panels = plt.subplots(1, 2, figsize=(12, 5.5), sharey=True)
+    for axes, (name, label) in zip(panels, DEFENSES.items(), strict=True):
+        mesh = axes.pcolormesh(line, line, classes.reshape(120, 120), cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5)
+        start, end = (part[:SHOWN] for part in moves[name])
+        axes.quiver(*start.T, *(end - start).T, angles="xy", scale_units="xy", scale=1, width=0.003)
+        axes.set(title=label, xlabel="z₁", ylabel="z₂", xlim=(-reach, reach), ylim=(-reach, reach))
+    figure.colorbar(mesh, ax=panels, ticks=range(10), label="class of G(z)")
+    figure.suptitle(f"Figure 14: {record.dataset}, two latent dimensions, eq. (12)'s attack at ε = {EPSILON}")
+    return figure
+
+
+if __name__ == "__main__":
+    main()

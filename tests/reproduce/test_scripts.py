@@ -1,0 +1,47 @@
+"""Every script runs, quick, on the bundled digits, and writes a record of the agreed form."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from inc_tf.cli import main
+
+SCRIPTS = {
+    "figure_5": ["--n", "10", "--queries", "30"],
+    "figure_12": ["--n", "10"],
+    "figure_13": ["--n", "10"],
+    "figure_14": ["--n", "10"],
+    "figure_15": ["--n", "10"],
+    "rejection": ["--n", "10", "--n-cw", "2"],
+    "table_1": ["--n", "10", "--n-cw", "2"],
+}
+
+
+def test_the_command_line_finds_every_script():
+    folder = Path(__file__).parents[2] / "reproduce"
+    scripts = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
+    assert scripts == {*SCRIPTS, "figure_3"}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    """One folder for all scripts, so that they share what they have in common."""
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_writes_its_record_table_and_plot(name, out):
+    words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
+    answer = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert answer.exit_code == 0
+    record = json.loads((out / f"{name}-digits.json").read_text())
+    assert record["artefact"] == name
+    assert record["quick"] is True
+    assert record["rows"]
+    for row in record["rows"]:
+        assert row["low"] <= row["value"] <= row["high"]
+        assert 1 <= row["n"] <= 30
+    assert (out / f"{name}-digits.md").read_text().strip() in answer.output
+    assert (out / f"{name}-digits.png").read_bytes().startswith(b"\x89PNG")
