@@ -243,6 +243,7 @@ def our_solvers(encoder) -> dict[str, tuple[str, Solver, Start]]:
         "LM from E(x)": (inc.Encoder(encoder), (2, 4, 10, 20)),
         "LM from 0": (inc.Zeros(), (6, 10, 20)),
         "LM from the 4 nearest": (inc.Nearest(restarts=4), (4, 10, 20)),
+        "LM from the 8 nearest": (inc.Nearest(restarts=8), (10,)),
     }
     for line, (start, steps) in lines.items():
         rows |= {f"{line}, {s} steps": (line, inc.LevenbergMarquardt(s, tolerance=1e-3), start) for s in steps}
@@ -272,7 +273,7 @@ def solvers(generator, images, sizes, *, encoder, attacked) -> dict:
     for data, x in {"clean": images, "fgsm 0.2": attacked}.items():
         for label, (line, solver, start) in our_solvers(encoder).items():
             projector = inc.LatentProjector(generator, solver, start)
-            mine.append(_row(data, label, line, _called(projector, x), x, _called(projector, x[: len(x) // 2])))
+            mine.append(_row(data, label, line, _called(projector, x), x, warm=True))
             click.echo(f"  {data}: {label}: {mine[-1]['mse']:.5f}, {mine[-1]['ms']:.2f} ms")
         for label, make in baselines.items():
             rows.append(_row(data, label, label, make(x), x))
@@ -295,13 +296,10 @@ def _called(projector, images):
     return lambda: projector(images).distances.numpy()
 
 
-def _row(data, label, line, run, images, warm=None) -> dict:
-    """`warm` runs first, on half of the images, which makes batches of the same shape.
-
-    The slow ones are run once and cold: their compilation, about a second, is in their time.
-    """
+def _row(data, label, line, run, images, warm=False) -> dict:
+    """`warm`: time the second run. The slow ones run once, so their compilation, about a second, is in their time."""
     if warm:
-        warm()
+        run()
     started = time.perf_counter()
     squares = np.square(run())
     taken = time.perf_counter() - started
@@ -351,8 +349,7 @@ def began(generator, images, sizes) -> dict:
     }
     for name, solver in candidates.items():
         projector = inc.LatentProjector(generator, solver)
-        warm = _called(projector, targets[:2]) if "T=2000" not in name else None
-        row = _row("range + noise", name, name, _called(projector, targets), targets, warm)
+        row = _row("range + noise", name, name, _called(projector, targets), targets, warm="T=2000" not in name)
         del row["squares"]
         rows.append({**row, "times_faster_than_adam": rows[0]["ms"] / row["ms"] if rows else 1.0})
         click.echo(f"  {name}: {row['mse']:.7f}, {row['ms']:.1f} ms")
@@ -439,6 +436,7 @@ def main(section: tuple[str, ...], full: bool, changed: tuple[tuple[str, int], .
     RESULTS.mkdir(exist_ok=True)
     for title in section:
         click.echo(f"{title}:")
+        load = os.getloadavg()[0]
         started = time.perf_counter()
         if title == "solvers":
             attacked = adversarial(name, images, labels)
@@ -450,6 +448,7 @@ def main(section: tuple[str, ...], full: bool, changed: tuple[tuple[str, int], .
             result = globals()[title](vae.generator, images_of, sizes)
             click.echo(table(result["rows"]))
         context = {"dataset": name, "sizes": sizes, "cores": os.cpu_count(), "seconds": time.perf_counter() - started}
+        context["load_before"] = load  # above 0.5 or so, others shared the machine and the times say little
         versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
         record = {"section": title, **context, "versions": versions, **result}
         (RESULTS / f"projection-{title}.json").write_text(json.dumps(record, indent=2, default=float) + "\n")
