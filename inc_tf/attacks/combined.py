@@ -86,7 +86,7 @@ def train_inversion_encoder(
 
     loop.run(
         step,
-        {"model": encoder, "optimizer": optimizer},
+        encoder.variables + optimizer.variables,
         settings={
             "inversion_encoder": generator.name,
             "images": len(images),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -23,7 +24,7 @@ LOG_EVERY = 100
 
 def run(
     step: Callable[[int], Scalars],
-    state: dict,
+    state: list[keras.Variable],
     *,
     settings: dict,
     steps: int,
@@ -35,7 +36,7 @@ def run(
 
     Args:
       step: takes the step's number, returns scalars to log.
-      state: what a step changes, by name: built models and optimizers.
+      state: what a step changes: ``model.variables`` (with the seeds of its dropout) and ``optimizer.variables``.
       settings: what the run is; a directory that holds a run of other settings is refused with `InputError`.
       steps: the number of steps in all.
       directory: gets `settings.json`, `state/` and `tensorboard/`.
@@ -48,7 +49,7 @@ def run(
     _claim(directory, settings)
     done = tf.Variable(0, dtype=tf.int64)
     seconds = tf.Variable(0.0, dtype=tf.float64)
-    saved = tf.train.Checkpoint(done=done, seconds=seconds, **state)
+    saved = tf.train.Checkpoint(done=done, seconds=seconds, state=[variable.value for variable in state])
     manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
     saved.restore(manager.latest_checkpoint)
     first, earlier, started = int(done), float(seconds), time.monotonic()

@@ -47,7 +47,7 @@ def train(
 
     return loop.run(
         step,
-        {"model": model, "optimizer": optimizer},
+        model.variables + optimizer.variables,
         settings=settings,
         steps=steps,
         directory=directory,

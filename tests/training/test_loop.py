@@ -65,7 +65,7 @@ def test_a_killed_run_carries_on_to_the_same_bits(build, train, tmp_path, monkey
 
 def test_a_directory_of_another_run_is_refused(tmp_path):
     def run(settings):
-        return loop.run(lambda t: {}, {}, settings=settings, steps=1, directory=tmp_path, save_every=1)
+        return loop.run(lambda t: {}, [], settings=settings, steps=1, directory=tmp_path, save_every=1)
 
     run({"seed": 0})
     with pytest.raises(InputError, match=r"holds a run with {'seed': 0}, not {'seed': 1}"):
@@ -75,7 +75,7 @@ def test_a_directory_of_another_run_is_refused(tmp_path):
 def test_scalars_go_to_tensorboard(tmp_path):
     loop.run(
         lambda t: {"loss": tf.constant(float(t))},
-        {},
+        [],
         settings={},
         steps=200,
         directory=tmp_path,
