@@ -122,7 +122,8 @@ def build_defense(name: str, models: dict[str, keras.Model]) -> keras.Model:
         return classifier
     projectors = {
         "inc": lambda: inc.LatentProjector(models["vae"].generator),
-        "inc-fast": lambda: inc.LatentProjector(models["vae"].generator, inc.LevenbergMarquardt()),
+        "inc-fast": lambda: inc.LatentProjector(models["vae"].generator, inc.LevenbergMarquardt(), inc.Nearest()),
+        "inc-lbfgs": lambda: inc.LatentProjector(models["vae"].generator, inc.LBFGS(), inc.Nearest()),
         "autoencode": lambda: inc.EncoderProjector(models["vae"].encoder, models["vae"].generator),
     }
     return inc.InvertAndClassify(classifier, projectors[name]())

@@ -10,8 +10,8 @@ from inc_tf.records import Record
 from reproduce._common import Experiment, draw_shares, options, percent
 from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
-EPSILONS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-DEFENSES = {"undefended": "undefended", "inc": "Invert-and-Classify"}
+ATTACKS = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))]
+DEFENSES = {"undefended": "undefended", "inc": "INC"}
 
 
 @click.command("figure_3")
@@ -19,28 +19,27 @@ DEFENSES = {"undefended": "undefended", "inc": "Invert-and-Classify"}
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 3: accuracy against FGSM's ε, with and without INC (Algorithm 1: Adam 0.1, T = 2000, R = 1)."""
     experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
-    attacks = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in EPSILONS[1:])]
-    add_accuracies(experiment, sweep(experiment, experiment.data, attacks, list(DEFENSES)))
+    add_accuracies(experiment, sweep(experiment, experiment.data, ATTACKS, list(DEFENSES)))
     experiment.finish(table(experiment.record), draw)
 
 
-def table(record: Record) -> str:
-    """Markdown: a row for each ε."""
-    rows = [
-        [f"{epsilon:.2f}"]
-        + [percent(record.one(epsilon=epsilon, metric="accuracy", defense=defense)) for defense in DEFENSES]
-        + [f"{record.one(epsilon=epsilon, metric='distance')['value']:.2f}"]
-        for epsilon in EPSILONS
-    ]
-    return tabulate(
-        rows, ["FGSM ε", "undefended", "INC", "mean ‖G(z*) − x‖₂"], tablefmt="github", disable_numparse=True
-    )
+def table(record: Record, defenses: dict[str, str] = DEFENSES) -> str:
+    """Markdown: a row for each ε, the accuracy of each defence, and the mean distance of each that projects."""
+    projecting = [defense for defense in defenses if defense != "undefended"]
+    rows = []
+    for attack in ATTACKS:
+        accuracies = [record.one(epsilon=attack.epsilon, metric="accuracy", defense=defense) for defense in defenses]
+        distances = [record.one(epsilon=attack.epsilon, metric="distance", defense=defense) for defense in projecting]
+        mean_distances = " / ".join(f"{row['value']:.2f}" for row in distances)
+        rows.append([f"{attack.epsilon:.2f}", *map(percent, accuracies), mean_distances])
+    header = ["FGSM ε", *defenses.values(), "mean ‖G(z*) − x‖₂"]
+    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 
 
-def draw(record: Record) -> plt.Figure:
+def draw(record: Record, defenses: dict[str, str] = DEFENSES) -> plt.Figure:
     """Accuracy against ε, a line for each defence."""
     figure, axes = plt.subplots(figsize=(6, 4))
-    for defense, label in DEFENSES.items():
+    for defense, label in defenses.items():
         draw_shares(axes, record.select(defense=defense, metric="accuracy"), label)
     n = record.rows[0]["n"]
     axes.set(xlabel="FGSM ε (ℓ∞)", title=f"Figure 3: {record.dataset}, n = {n}, 95 % Wilson intervals")

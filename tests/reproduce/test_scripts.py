@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from inc_tf.cli import main
 
 SCRIPTS = {
+    "figure_3_solvers": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
     "figure_12": ["--n", "10"],
     "figure_13": ["--n", "10"],
