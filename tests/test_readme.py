@@ -1,13 +1,16 @@
-"""The README's first ten lines run, and its tables are those of the records."""
+"""The README's first ten lines run, and the tables of README and docs are those of the records."""
 
 import re
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_first_ten_lines_run():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), flags=re.DOTALL)
     assert len(code.strip().splitlines()) <= 10
     names: dict = {}
     exec(code, names)
@@ -18,9 +21,16 @@ def test_the_first_ten_lines_run():
     assert share_right >= 0.9
 
 
-def test_its_tables_are_those_of_the_records():
-    results = Path(__file__).parent.parent / "docs" / "results"
-    names = re.findall(r"<!-- (docs/results/\S+\.md) -->", README)
-    assert names
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_pages_tables_are_those_of_the_records(page):
+    text = page.read_text()
+    names = re.findall(r"<!-- (docs/results/\S+\.md) -->", text)
     for name in names:
-        assert (results.parent.parent / name).read_text().strip() in README
+        assert (ROOT / name).read_text().strip() in text
+    assert names or page.name != "README.md"
+
+
+def test_every_result_that_is_shown_has_its_record():
+    shown = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
+    records = {path.stem for path in (ROOT / "docs" / "results").glob("*.json")}
+    assert shown <= records
