@@ -45,9 +45,22 @@ def options(quick: int) -> Callable:
 
 
 class Experiment:
-    """One run of a script: its images, its checkpoints, its finished work, its record."""
+    """One run of a script: its images, its checkpoints, its finished work, its record.
 
-    def __init__(self, dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, models: tuple[str, ...]):
+    The arguments are the script's options, then the `models` that it needs and the data set that the paper has there.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        n: int,
+        full: bool,
+        seed: int,
+        out: Path,
+        quiet: bool,
+        models: tuple[str, ...],
+        papers: str = "mnist",
+    ):
         context = click.get_current_context()
         if out.exists() and not out.is_dir():
             raise InputError(f"{str(out)!r} is not a folder; --out must name one, or what can become one.")
@@ -59,7 +72,7 @@ class Experiment:
         test = data.load(name, "test")
         self.data = test if full else test.take(n)
         self.models = {model: checkpoints.load(f"{name}-{model}") for model in models}
-        self.quiet, self.out = quiet, out
+        self.quiet, self.out, self.papers = quiet, out, papers
         self.store = Store(out / "units")
         self.record = Record(
             artefact=self.name,
@@ -94,7 +107,7 @@ class Experiment:
 
     def path(self, suffix: str) -> Path:
         """Where a result goes; a data set other than the paper's joins the name."""
-        dataset = "" if self.record.dataset == "mnist" else f"-{self.record.dataset}"
+        dataset = "" if self.record.dataset == self.papers else f"-{self.record.dataset}"
         return self.out / f"{self.name}{dataset}{suffix}"
 
 

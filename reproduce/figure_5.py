@@ -28,7 +28,7 @@ STEPS = 4000
 @click.option("--queries", default=200, show_default=True, help="Validation images that INC is asked about.")
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, queries: int) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"), papers="celeb_a")
     trained = {"queries": queries, "substitute_steps": STEPS}
     experiment.models["substitute"] = _substitute(experiment, queries)
     experiment.record.deviations.append(

@@ -38,7 +38,7 @@ CUT = (
 @click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_cw: int) -> None:
     """Table 1: clean, FGSM at three ε, Carlini–Wagner ℓ2, ℓ0 and ℓ∞; undefended, INC, and INC with the fast solver."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"), papers="celeb_a")
     experiment.record.deviations += [CUT, "MNIST's classifier and VAE in the place of CelebA's classifier and BEGAN."]
     for attacks, images in ((SIGNED, experiment.data), (CARLINI_WAGNER, experiment.data.take(n_cw))):
         add_accuracies(experiment, sweep(experiment, images, attacks, list(DEFENSES)))

@@ -1,3 +1,5 @@
+# ART sets up logging as it is imported; during collection that would close the streams that pytest captures with.
+import art  # noqa: F401
 import numpy as np
 import pytest
 
