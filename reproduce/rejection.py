@@ -81,7 +81,7 @@ def draw(record: Record, answers: dict) -> plt.Figure:
     figure, panels = plt.subplots(1, len(DEFENSES), figsize=(12, 5.5), sharey=True)
     for axes, (defense, label) in zip(panels, DEFENSES.items(), strict=True):
         clean = answers[CLEAN, defense]["distance"]
-        axes.set_prop_cycle(color=plt.colormaps["tab20"].colors)
+        axes.set_prop_cycle(color=[plt.colormaps["tab20"](i) for i in range(20)])
         for attack in ATTACKS:
             distance = answers[attack, defense]["distance"]
             RocCurveDisplay.from_predictions(
