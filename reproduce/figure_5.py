@@ -20,7 +20,8 @@ from reproduce._sweep import CLEAN, Attack, build_defense, sweep
 EPSILONS = (0.01, 0.05, 0.1, 0.2)
 ATTACKS = {"substitute-fgsm": "FGSM", "substitute-bim": "BIM, 20 steps of 2ε"}
 DEFENSES = {"undefended": "undefended", "inc": "INC"}
-STEPS = 4000
+EPOCHS = 40
+BATCH_SIZE = 50
 
 
 @click.command("figure_5")
@@ -29,7 +30,7 @@ STEPS = 4000
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, queries: int) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
     experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"), papers="celeb_a")
-    trained = {"queries": queries, "substitute_steps": STEPS}
+    trained = {"queries": queries, "substitute_epochs": EPOCHS}
     experiment.models["substitute"] = _substitute(experiment, queries)
     experiment.record.deviations.append(
         f"The paper does not say how often INC is asked: here on {queries} validation images and on an adversarial "
@@ -66,7 +67,14 @@ def _substitute(experiment: Experiment, queries: int):
     found = experiment.cached({"queries": queries}, images, ask)
     answers = data.Dataset("substitute", "train", found["images"], found["labels"], images.bounds)
     directory = experiment.out / "runs" / f"substitute-{experiment.record.dataset}-{queries}-{seed}"
-    return substitute.train_substitute(classifier, answers, seed=seed, steps=STEPS, directory=directory)
+    return substitute.train_substitute(
+        classifier,
+        answers,
+        seed=seed,
+        steps=EPOCHS * len(answers) // BATCH_SIZE,
+        batch_size=BATCH_SIZE,
+        directory=directory,
+    )
 
 
 def table(record: Record) -> str:
