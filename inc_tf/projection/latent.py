@@ -95,9 +95,9 @@ def _best_restart(found: Solution, restarts: int) -> Solution:
 
 
 def _round_up(size: tf.Tensor) -> tf.Tensor:
-    """The next batch size of which there are four an octave, so that few are ever compiled and little is padded."""
+    """The next of sixteen batch sizes an octave, so that few are ever compiled and little is padded."""
     octave = tf.cast(tf.math.log(tf.cast(size, tf.float32)) / math.log(2.0) + 1e-6, tf.int32)
-    grain = tf.maximum(1, tf.bitwise.left_shift(1, tf.maximum(octave - 2, 0)))
+    grain = tf.maximum(1, tf.bitwise.left_shift(1, tf.maximum(octave - 4, 0)))
     return -(-size // grain) * grain
 
 

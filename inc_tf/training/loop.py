@@ -51,7 +51,9 @@ def run(
     seconds = tf.Variable(0.0, dtype=tf.float64)
     saved = tf.train.Checkpoint(done=done, seconds=seconds, state=[variable.value for variable in state])
     manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
-    saved.restore(manager.latest_checkpoint)
+    status = saved.restore(manager.latest_checkpoint)
+    if manager.latest_checkpoint:
+        status.assert_existing_objects_matched()
     first, earlier, started = int(done), float(seconds), time.monotonic()
     writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
     with writer.as_default(), tqdm(total=steps, initial=first, desc=directory.name, unit="step") as bar:
