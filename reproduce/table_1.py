@@ -71,7 +71,7 @@ def draw(record: Record) -> plt.Figure:
         axes.bar(np.arange(len(attacks)) + (i - 1) * 0.27, values, 0.25, yerr=errors, capsize=2, label=label)
     axes.set_xticks(range(len(attacks)), [attack_name(attack) for attack in attacks])
     axes.set(ylabel="accuracy, %", ylim=(0, 101), title=f"Table 1 on {record.dataset}, 95 % Wilson intervals")
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(DEFENSES), frameon=False)
     return figure
 
 
