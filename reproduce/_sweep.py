@@ -20,7 +20,6 @@ SHARD = 500
 _METHODS: dict[str, tuple[Callable, str]] = {
     "fgsm": (inc.attacks.fgsm, "classifier"),
     "bim": (inc.attacks.bim, "classifier"),
-    "pgd": (inc.attacks.pgd, "classifier"),
     "cw-l2": (inc.attacks.cw_l2, "classifier"),
     "cw-l0": (inc.attacks.cw_l0, "classifier"),
     "cw-linf": (inc.attacks.cw_linf, "classifier"),
@@ -28,7 +27,6 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "autoencode-pgd": (inc.attacks.pgd, "autoencode"),
     "substitute-fgsm": (inc.attacks.fgsm, "substitute"),
     "substitute-bim": (inc.attacks.bim, "substitute"),
-    "combined": (inc.attacks.bim, "combined"),
 }
 
 
