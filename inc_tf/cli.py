@@ -30,8 +30,12 @@ def main() -> None:
 @click.argument("name")
 @click.option("--seed", default=0, show_default=True, help="Of the weights, the order of the data and the noise.")
 @click.option("--steps", type=int, help="Instead of the recipe's.")
+@click.option("--width", type=int, help="Filters a convolution, instead of the recipe's; BEGAN's is 128 in the paper.")
+@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; what ships is float32.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="State and TensorBoard logs.  [default: runs/NAME]")
-def train(name: str, seed: int, steps: int | None, run_dir: Path | None) -> None:
+def train(
+    name: str, seed: int, steps: int | None, width: int | None, mixed_precision: bool, run_dir: Path | None
+) -> None:
     """Train the checkpoint NAME, e.g. mnist-classifier or mnist-vae; `inc checkpoints list` names them.
 
     The same command carries on where a killed run was. The checkpoint and its card go to checkpoints/, or to
@@ -39,7 +43,8 @@ def train(name: str, seed: int, steps: int | None, run_dir: Path | None) -> None
     """
     from inc_tf import training
 
-    click.echo(training.train(name, seed=seed, steps=steps, run_dir=run_dir))
+    path = training.train(name, seed=seed, steps=steps, width=width, mixed_precision=mixed_precision, run_dir=run_dir)
+    click.echo(path)
 
 
 class _Scripts(click.Group):

@@ -4,7 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import keras
 import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from inc_tf import checkpoints, data
 from inc_tf.errors import InputError
@@ -13,9 +18,21 @@ from inc_tf.store import Arrays, Store
 
 matplotlib.use("Agg")
 
+CHECKPOINTS = {
+    "mnist": {"classifier": "mnist-classifier", "generative": "mnist-vae", "generative-2d": "mnist-vae-2d"},
+    "digits": {"classifier": "digits-classifier", "generative": "digits-vae", "generative-2d": "digits-vae-2d"},
+    "celeb_a": {"classifier": "celeba-gender", "generative": "celeba-began"},
+}
+"""The checkpoint that plays each part, by data set."""
 
-def options(quick: int) -> Callable:
-    """The options of every script on MNIST; `quick` is the number of images where none is given."""
+
+def options(quick: int, papers: str = "mnist") -> Callable:
+    """The options of every script.
+
+    `quick` is the number of images where none is given, `papers` the paper's data set there: MNIST, or CelebA, on
+    which the scripts then run unless told otherwise.
+    """
+    names = ["auto", "mnist", "digits"] if papers == "mnist" else ["celeb_a", "auto", "mnist", "digits"]
 
     def decorate(command: Callable) -> Callable:
         for option in (
@@ -32,8 +49,8 @@ def options(quick: int) -> Callable:
             click.option("--n", default=quick, show_default=True, help="The first N test images."),
             click.option(
                 "--dataset",
-                type=click.Choice(["auto", "mnist", "digits"]),
-                default="auto",
+                type=click.Choice(names),
+                default=names[0],
                 show_default=True,
                 help="auto: MNIST, or the bundled digits where it cannot be had.",
             ),
@@ -47,7 +64,8 @@ def options(quick: int) -> Callable:
 class Experiment:
     """One run of a script: its images, its checkpoints, its finished work, its record.
 
-    The arguments are the script's options, then the `models` that it needs and the data set that the paper has there.
+    The arguments are the script's options, then the `models` that it needs, of `CHECKPOINTS`, and the data set that the
+    paper has there. `defenses` are those built of the models so far.
     """
 
     def __init__(
@@ -71,7 +89,9 @@ class Experiment:
             click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}")
         test = data.load(name, "test")
         self.data = test if full else test.take(n)
-        self.models = {model: checkpoints.load(f"{name}-{model}") for model in models}
+        needed = {model: CHECKPOINTS[name][model] for model in models}
+        self.models = {model: checkpoints.load(checkpoint) for model, checkpoint in needed.items()}
+        self.defenses: dict[str, keras.Model] = {}
         self.quiet, self.out, self.papers = quiet, out, papers
         self.store = Store(out / "units")
         self.record = Record(
@@ -80,7 +100,7 @@ class Experiment:
             dataset=name,
             quick=len(self.data) < len(test),
             seed=seed,
-            checkpoints={f"{name}-{model}": checkpoints.card(f"{name}-{model}")["sha256"] for model in models},
+            checkpoints={checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in needed.values()},
             deviations=[data.DIGITS_NOTICE] if name == "digits" else [],
         )
 
@@ -97,7 +117,7 @@ class Experiment:
         self.record.seconds = round(self.store.seconds, 1)
         return answer
 
-    def finish(self, table: str, draw: Callable[[Record], "matplotlib.figure.Figure"]) -> None:
+    def finish(self, table: str, draw: Callable[[Record], Figure]) -> None:
         """Write the record, the table and the plot; print the table and where they are."""
         path = self.path(".json")
         self.record.write(path)
@@ -127,7 +147,7 @@ def percent(row: dict) -> str:
     return f"{100 * row['value']:.1f} % ({100 * row['low']:.1f}–{100 * row['high']:.1f})"
 
 
-def draw_shares(axes: "matplotlib.axes.Axes", rows: list[dict], label: str, what: str = "accuracy, %") -> None:
+def draw_shares(axes: Axes, rows: list[dict], label: str, what: str = "accuracy, %") -> None:
     """Draw shares against ε, in percent, with their intervals."""
     values = [100 * row["value"] for row in rows]
     below = [100 * (row["value"] - row["low"]) for row in rows]
@@ -135,3 +155,27 @@ def draw_shares(axes: "matplotlib.axes.Axes", rows: list[dict], label: str, what
     axes.errorbar([row["epsilon"] for row in rows], values, yerr=[below, above], marker="o", capsize=3, label=label)
     axes.set(ylabel=what, ylim=(0, 101))
     axes.grid(alpha=0.3)
+
+
+def accuracy_table(record: Record, attacks: dict[str, str], epsilons: tuple, defenses: dict[str, str]) -> str:
+    """Markdown: a row for each attack and ε, clean images first, a column for each defence; both by label."""
+    cases = [("clean", "clean", 0.0), *((name, label, e) for name, label in attacks.items() for e in epsilons)]
+    rows = [
+        [label, f"{epsilon:g}"]
+        + [percent(record.one(attack=name, epsilon=epsilon, defense=d, metric="accuracy")) for d in defenses]
+        for name, label, epsilon in cases
+    ]
+    return tabulate(rows, ["attack", "ε", *defenses.values()], tablefmt="github", disable_numparse=True)
+
+
+def accuracy_panels(record: Record, title: str, attacks: dict[str, str], defenses: dict[str, str]) -> Figure:
+    """Accuracy against ε: a panel for each attack, a line for each defence; both by label."""
+    figure, panels = plt.subplots(1, len(attacks), figsize=(1 + 4 * len(attacks), 4), sharey=True)
+    for axes, (attack, name) in zip(panels, attacks.items(), strict=True):
+        for defense, label in defenses.items():
+            rows = record.select(defense=defense, metric="accuracy")
+            draw_shares(axes, [row for row in rows if row["attack"] in ("clean", attack)], label)
+        axes.set(xlabel="ε (ℓ∞)", title=name)
+    panels[0].legend()
+    figure.suptitle(f"{title}: {record.dataset}, n = {record.rows[0]['n']}, 95 % Wilson intervals")
+    return figure

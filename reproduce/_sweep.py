@@ -10,11 +10,13 @@ from tqdm import tqdm
 
 import inc_tf as inc
 from inc_tf import data, evaluation
+from inc_tf.projection.solvers.protocol import Solver
+from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
 from reproduce._common import Experiment
 
-SHARD = 500
-"""Images a unit of work."""
+SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 50}
+"""Images a unit of work, by data set: what a kill may cost is minutes."""
 
 # An attack's method, and the model that it is run on: one of the experiment's.
 _METHODS: dict[str, tuple[Callable, str]] = {
@@ -27,6 +29,23 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "autoencode-pgd": (inc.attacks.pgd, "autoencode"),
     "substitute-fgsm": (inc.attacks.fgsm, "substitute"),
     "substitute-bim": (inc.attacks.bim, "substitute"),
+    "combined-fgsm": (inc.attacks.fgsm, "combined"),
+    "combined-pgd": (inc.attacks.pgd, "combined"),
+}
+
+
+# The searches for a code, solver and start, by the records' name of the defence.
+_SEARCHES: dict[str, dict[str, tuple[Solver, Start]]] = {
+    "mnist": {
+        "inc": (inc.Adam(), inc.Normal()),
+        "inc-fast": (inc.LevenbergMarquardt(), inc.Nearest()),
+        "inc-lbfgs": (inc.LBFGS(), inc.Nearest()),
+    },
+    # The paper's learning rate there; codes start as BEGAN's were drawn.
+    "celeb_a": {
+        "inc": (inc.Adam(0.01), inc.Normal(stddev=2.0)),
+        "inc-fast": (inc.LBFGS(), inc.Nearest(stddev=2.0)),
+    },
 }
 
 
@@ -60,22 +79,26 @@ def attack_name(attack: Attack) -> str:
 
 
 def sweep(
-    experiment: Experiment, images: data.Dataset, attacks: list[Attack], defenses: list[str]
+    experiment: Experiment,
+    images: data.Dataset,
+    attacks: list[Attack],
+    defenses: list[str],
+    keep: tuple[str, ...] = (),
 ) -> dict[tuple[Attack, str], Arrays]:
     """Every attack on `images` against every defence.
 
-    Answers by (attack, defence): `correct`, bool [N], and, behind a projector, `distance`, float32 [N].
+    Answers by (attack, defence): `correct`, bool [N], and, behind a projector, `distance`, float32 [N], and the parts
+    of the `Classification` that `keep` names.
     """
-    built = {name: build_defense(name, experiment.models) for name in defenses}
     parts: dict[tuple[Attack, str], list[Arrays]] = {(attack, name): [] for attack in attacks for name in defenses}
     total = len(parts) * len(images)
     with tqdm(total=total, desc=experiment.name, unit="image", disable=experiment.quiet) as bar:
-        for shard in images.shards(SHARD):
+        for shard in images.shards(SHARDS[images.name]):
             for attack in attacks:
                 attacked = attack_images(experiment, attack, shard)
                 for name in defenses:
-                    key = {**attack.key(), "defense": name}
-                    answer = experiment.cached(key, shard, lambda: _answer(built[name], attacked, experiment))  # noqa: B023
+                    key = {**attack.key(), "defense": name, **({"keep": keep} if keep else {})}
+                    answer = experiment.cached(key, shard, lambda: _answer(experiment, name, attacked, keep))  # noqa: B023
                     parts[attack, name].append(answer)
                     bar.update(len(shard))
     return {
@@ -83,11 +106,17 @@ def sweep(
     }
 
 
-def add_accuracies(experiment: Experiment, answers: dict[tuple[Attack, str], Arrays]) -> None:
-    """Add to the record the accuracy of each case, and the mean distance where there is one."""
+def add_accuracies(
+    experiment: Experiment, answers: dict[tuple[Attack, str], Arrays], paper: dict[str, dict] | None = None
+) -> None:
+    """Add to the record the accuracy of each case, and the mean distance where there is one.
+
+    `paper`: the paper's accuracies, by defence, attack and ε.
+    """
     for (attack, defense), answer in answers.items():
         labels: dict[str, Any] = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
-        experiment.record.add(evaluation.share(answer["correct"]), metric="accuracy", **labels)
+        reported = (paper or {}).get(defense, {}).get((attack.name, attack.epsilon))
+        experiment.record.add(evaluation.share(answer["correct"]), metric="accuracy", paper=reported, **labels)
         if "distance" in answer:
             experiment.record.add(evaluation.mean(answer["distance"]), metric="distance", **labels)
 
@@ -97,11 +126,7 @@ def attack_images(experiment: Experiment, attack: Attack, images: data.Dataset) 
     if attack.name == "clean":
         return images
     method, attacked = _METHODS[attack.name]
-    if attacked == "autoencode":
-        autoencode = build_defense("autoencode", experiment.models)
-        model: Callable = lambda x: autoencode(x).logits  # noqa: E731
-    else:
-        model = experiment.models[attacked]
+    model: Callable = experiment.models.get(attacked) or (lambda x: build_defense(experiment, attacked)(x).logits)
     settings = dict(attack.settings) if attack.epsilon is None else {"epsilon": attack.epsilon, **attack.settings}
 
     def run() -> Arrays:
@@ -113,22 +138,34 @@ def attack_images(experiment: Experiment, attack: Attack, images: data.Dataset) 
     return replace(images, images=experiment.cached(attack.key(), images, run)["images"])
 
 
-def build_defense(name: str, models: dict[str, keras.Model]) -> keras.Model:
-    """The defence that the records call `name`, of these models."""
-    classifier = models["classifier"]
-    if name == "undefended":
-        return classifier
-    projectors = {
-        "inc": lambda: inc.LatentProjector(models["vae"].generator),
-        "inc-fast": lambda: inc.LatentProjector(models["vae"].generator, inc.LevenbergMarquardt(), inc.Nearest()),
-        "inc-lbfgs": lambda: inc.LatentProjector(models["vae"].generator, inc.LBFGS(), inc.Nearest()),
-        "autoencode": lambda: inc.EncoderProjector(models["vae"].encoder, models["vae"].generator),
-    }
-    return inc.InvertAndClassify(classifier, projectors[name]())
+def build_defense(experiment: Experiment, name: str) -> keras.Model:
+    """The defence that the records call `name`, of the experiment's models; built once."""
+    if name not in experiment.defenses:
+        classifier, bounds = experiment.models["classifier"], experiment.data.bounds
+        experiment.defenses[name] = (
+            classifier
+            if name == "undefended"
+            else inc.InvertAndClassify(classifier, _projector(experiment, name), bounds=bounds)
+        )
+    return experiment.defenses[name]
 
 
-def _answer(defense: keras.Model, images: data.Dataset, experiment: Experiment) -> Arrays:
+def _projector(experiment: Experiment, name: str) -> keras.Layer:
+    model = experiment.models["generative"]
+    if name == "autoencode":
+        return inc.EncoderProjector(model.encoder, model.generator)
+    return inc.LatentProjector(
+        model.generator, *_SEARCHES["celeb_a" if experiment.record.dataset == "celeb_a" else "mnist"][name]
+    )
+
+
+def _answer(experiment: Experiment, name: str, images: data.Dataset, keep: tuple[str, ...]) -> Arrays:
+    defense = build_defense(experiment, name)
     if not isinstance(defense, inc.InvertAndClassify):
         return {"correct": defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels}
     answer = defense(images.images, seed=experiment.record.seed)
-    return {"correct": answer.predictions.numpy() == images.labels, "distance": answer.distances.numpy()}
+    return {
+        "correct": answer.predictions.numpy() == images.labels,
+        "distance": answer.distances.numpy(),
+        **{part: getattr(answer, part).numpy() for part in keep},
+    }

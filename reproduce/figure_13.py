@@ -7,40 +7,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import evaluation
 from inc_tf.records import Record
 from reproduce._common import Experiment, options, percent
-from reproduce._sweep import Attack, attack_images, build_defense
+from reproduce._sweep import Attack, add_accuracies, attack_images, sweep
 
 EPSILON = 0.2
 COLUMNS = 10
+PROJECTIONS = {"autoencode": "G(E(x_adv))", "inc": "G(z*(x_adv))"}
 
 
 @click.command("figure_13")
 @options(quick=100)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 13: eq. (12)'s attack on the autoencoder, its images, and both projections of them."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     attack = Attack("autoencode-fgsm", EPSILON)
-    attacked = attack_images(experiment, attack, experiment.data)
-    rows = {"x": experiment.data.images, "x_adv": attacked.images}
-    for name, label in (("autoencode", "G(E(x_adv))"), ("inc", "G(z*(x_adv))")):
-        defense = build_defense(name, experiment.models)
-
-        def project(defense=defense) -> dict[str, np.ndarray]:
-            answer = defense(attacked.images, seed=seed)
-            return {"images": answer.projections.numpy(), "predictions": answer.predictions.numpy()}
-
-        answer = experiment.cached({**attack.key(), "projections": name}, attacked, project)
-        rows[label] = answer["images"]
-        right = evaluation.share(answer["predictions"] == attacked.labels)
-        experiment.record.add(right, metric="accuracy", defense=name, attack=attack.name, epsilon=EPSILON)
+    answers = sweep(experiment, experiment.data, [attack], list(PROJECTIONS), keep=("projections",))
+    add_accuracies(experiment, answers)
+    rows = {"x": experiment.data.images, "x_adv": attack_images(experiment, attack, experiment.data).images}
+    rows |= {label: answers[attack, name]["projections"] for name, label in PROJECTIONS.items()}
     experiment.finish(table(experiment.record), lambda record: draw(record, rows))
 
 
 def table(record: Record) -> str:
     """Markdown: the accuracy of each defence on these images."""
-    rows = [[row["defense"], f"{row['epsilon']:g}", row["n"], percent(row)] for row in record.rows]
+    rows = [[row["defense"], f"{row['epsilon']:g}", row["n"], percent(row)] for row in record.select(metric="accuracy")]
     header = ["defence", "ε of eq. (12)'s attack", "n", "accuracy"]
     return tabulate(rows, header, tablefmt="github", disable_numparse=True)
 

@@ -13,9 +13,8 @@ from tabulate import tabulate
 
 from inc_tf import evaluation
 from inc_tf.records import Record
-from inc_tf.store import Arrays
 from reproduce._common import Experiment, options
-from reproduce._sweep import CLEAN, Attack, attack_images, build_defense
+from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILON = 0.2
 SHOWN = 30
@@ -26,32 +25,17 @@ DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)"}
 @options(quick=100)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 14: the two-dimensional latent space, and how far the attack on the autoencoder moves each code."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae-2d"))
-    experiment.models["vae"] = experiment.models["vae-2d"]
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative-2d"))
+    experiment.models["generative"] = experiment.models["generative-2d"]
     attack = Attack("autoencode-fgsm", EPSILON)
-    attacked = attack_images(experiment, attack, experiment.data)
+    answers = sweep(experiment, experiment.data, [CLEAN, attack], list(DEFENSES), keep=("codes",))
+    add_accuracies(experiment, answers)
     moves = {}
     for name in DEFENSES:
-        clean, moved = (
-            _answer(experiment, name, case, images) for case, images in ((CLEAN, experiment.data), (attack, attacked))
-        )
-        moves[name] = (clean["codes"], moved["codes"])
-        labels: dict = {"defense": name, "attack": attack.name, "epsilon": EPSILON}
-        length = np.linalg.norm(moved["codes"] - clean["codes"], axis=1)
-        experiment.record.add(evaluation.mean(length), metric="code_shift", **labels)
-        experiment.record.add(evaluation.share(moved["correct"]), metric="accuracy", **labels)
-        experiment.record.add(
-            evaluation.share(clean["correct"]), metric="accuracy", defense=name, attack="clean", epsilon=0.0
-        )
+        moves[name] = tuple(answers[case, name]["codes"] for case in (CLEAN, attack))
+        shift = evaluation.mean(np.linalg.norm(moves[name][1] - moves[name][0], axis=1))
+        experiment.record.add(shift, metric="code_shift", defense=name, attack=attack.name, epsilon=EPSILON)
     experiment.finish(table(experiment.record), lambda record: draw(record, experiment, moves))
-
-
-def _answer(experiment: Experiment, name: str, attack: Attack, images) -> Arrays:
-    def compute() -> Arrays:
-        answer = build_defense(name, experiment.models)(images.images, seed=experiment.record.seed)
-        return {"codes": answer.codes.numpy(), "correct": answer.predictions.numpy() == images.labels}
-
-    return experiment.cached({**attack.key(), "codes": name}, images, compute)
 
 
 def table(record: Record) -> str:
@@ -70,7 +54,7 @@ def draw(record: Record, experiment: Experiment, moves: dict) -> plt.Figure:
     reach = 1.1 * max(np.abs(part[:SHOWN]).max() for pair in moves.values() for part in pair)
     line = np.linspace(-reach, reach, 120, dtype=np.float32)
     codes = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    generated = experiment.models["vae"].generator.predict(codes, batch_size=1000, verbose=0)
+    generated = experiment.models["generative"].generator.predict(codes, batch_size=1000, verbose=0)
     classes = experiment.models["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
     figure, panels = plt.subplots(1, 2, figsize=(12, 5.5), sharey=True)
     for axes, (name, label) in zip(panels, DEFENSES.items(), strict=True):

@@ -18,7 +18,7 @@ ATTACKS = [Attack("autoencode-fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
 @options(quick=100)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 15: the distance between an image and its autoencoding, clean and under eq. (12)'s attack."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     answers = sweep(experiment, experiment.data, [CLEAN, *ATTACKS], ["autoencode"])
     distances = {attack: answer["distance"] for (attack, _), answer in answers.items()}
     for attack, distance in distances.items():

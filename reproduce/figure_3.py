@@ -18,7 +18,7 @@ DEFENSES = {"undefended": "undefended", "inc": "INC"}
 @options(quick=300)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 3: accuracy against FGSM's ε, with and without INC (Algorithm 1: Adam 0.1, T = 2000, R = 1)."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     add_accuracies(experiment, sweep(experiment, experiment.data, ATTACKS, list(DEFENSES)))
     experiment.finish(table(experiment.record), draw)
 

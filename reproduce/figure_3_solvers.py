@@ -22,7 +22,7 @@ DEFENSES = {
 @options(quick=100)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 3 with each solver: Adam, Levenberg–Marquardt and L-BFGS."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     add_accuracies(experiment, sweep(experiment, experiment.data, figure_3.ATTACKS, list(DEFENSES)))
     experiment.finish(figure_3.table(experiment.record, DEFENSES), draw)
 

@@ -25,11 +25,11 @@ BATCH_SIZE = 50
 
 
 @click.command("figure_5")
-@options(quick=100)
+@options(quick=100, papers="celeb_a")
 @click.option("--queries", default=200, show_default=True, help="Validation images that INC is asked about.")
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, queries: int) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"), papers="celeb_a")
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
     trained = {"queries": queries, "substitute_epochs": EPOCHS}
     experiment.models["substitute"] = _substitute(experiment, queries)
     experiment.record.deviations.append(
@@ -56,7 +56,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, qu
 def _substitute(experiment: Experiment, queries: int):
     classifier, seed = experiment.models["classifier"], experiment.record.seed
     images = data.load(experiment.record.dataset, "validation").take(queries)
-    defense = build_defense("inc", experiment.models)
+    defense = build_defense(experiment, "inc")
 
     def ask() -> dict[str, np.ndarray]:
         answers = substitute.query(

@@ -31,7 +31,7 @@ RATES = (0.01, 0.05, 0.1)
 @click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_cw: int) -> None:
     """Rejection: the distance's ROC for every attack, and what is accepted at false-rejection rates of 1, 5, 10 %."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "vae"))
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     experiment.record.deviations += [CUT, "The paper sets no threshold and measures no rejection."]
     validation = data.load(experiment.record.dataset, "validation")
     on_validation = sweep(experiment, validation.take(min(n, len(validation))), [CLEAN], list(DEFENSES))

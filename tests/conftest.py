@@ -30,6 +30,14 @@ def mnist() -> data.Dataset:
     return data.load("mnist", "test")
 
 
+@pytest.fixture(scope="session")
+def celeba() -> data.Dataset:
+    """CelebA's test split; tests that take it are skipped where `TFDS_DATA_DIR` does not have it."""
+    if not data.prepared("celeb_a"):
+        pytest.skip("CelebA is not in TFDS_DATA_DIR")
+    return data.load("celeb_a", "test")
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

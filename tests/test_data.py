@@ -1,8 +1,12 @@
 import http.server
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from inc_tf import data
 from inc_tf.errors import InputError
@@ -46,6 +50,80 @@ def test_mnist_keeps_5000_training_images_back(mnist):
     assert (len(train), len(validation)) == (55000, 5000)
 
 
+def test_celeba_is_cropped_and_scaled_as_the_paper_says(celeba):
+    assert celeba.images.shape == (2500, 64, 64, 3)
+    assert celeba.bounds == (-1.0, 1.0)
+    builder = tfds.builder("celeb_a", data_dir=os.environ["TFDS_DATA_DIR"])
+    for i, example in enumerate(builder.as_dataset(split="test").take(3)):
+        crop = example["image"].numpy()[50:178, 25:153].astype(np.float64)
+        halved = crop.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+        # Decoding a crop may differ from cropping a decoded image by a grey level.
+        np.testing.assert_allclose(celeba.images[i], halved / 127.5 - 1, atol=2.1 / 127.5)
+        assert celeba.labels[i] == int(example["attributes"]["Male"])
+
+
+@pytest.fixture
+def celeba_folder(tmp_path, monkeypatch):
+    """CelebA as its authors hand it out, with four grey images: two to train on, one for each other split."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "img_align_celeba"
+    folder.mkdir()
+    lines = ["4", "Bald Male Young"]
+    for number, male, level in ((1, -1, 0), (2, 1, 255), (162_771, 1, 51), (202_599, -1, 204)):
+        image = np.full((218, 178, 3), level, np.uint8)
+        (folder / f"{number:06}.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
+        lines.append(f"{number:06}.jpg 1 {male:2} -1")
+    (tmp_path / "list_attr_celeba.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_celeba_may_be_a_plain_folder(celeba_folder):
+    train = data.load("celeb_a", "train")
+    assert train.labels.tolist() == [0, 1]
+    np.testing.assert_allclose(train.images.mean(axis=(1, 2, 3)), [-1, 1], atol=1e-6)
+    validation, test = data.load("celeb_a", "validation"), data.load("celeb_a", "test")
+    assert (validation.labels.tolist(), test.labels.tolist()) == ([1], [0])
+    np.testing.assert_allclose([validation.images.mean(), test.images.mean()], [-0.6, 0.6], atol=1e-6)
+
+
+def test_a_celeba_folder_that_is_not_whole_is_refused(celeba_folder):
+    first = celeba_folder / "000001.jpg"
+    whole = first.read_bytes()
+    first.write_bytes(tf.io.encode_jpeg(np.zeros((64, 64, 3), np.uint8)).numpy())
+    with pytest.raises(InputError, match=r"000001.jpg.* has shape \[64 64 3\]; aligned CelebA has 218×178×3"):
+        data.load("celeb_a", "train")
+    first.write_bytes(whole[:200])
+    with pytest.raises(InputError, match="cannot be read after image 0 of 2"):
+        data.load("celeb_a", "train")
+    first.unlink()
+    with pytest.raises(InputError, match=r"lacks 1 of the 2 images of 'train'.* first '000001.jpg'"):
+        data.load("celeb_a", "train")
+    (celeba_folder.parent / "list_attr_celeba.txt").unlink()
+    with pytest.raises(InputError, match=r"no list_attr_celeba\.txt beside it"):
+        data.load("celeb_a", "train")
+
+
+def test_celeba_that_is_nowhere_to_be_had_says_where_to_put_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(data, "_CELEBA_SOURCE", NOWHERE)
+    with pytest.raises(InputError, match=r"has no data set 'celeb_a'.*img_align_celeba/"):
+        data.load("celeb_a")
+
+
+def test_a_partial_celeba_is_refused(monkeypatch, tmp_path, celeba):
+    source = next(Path(os.environ["TFDS_DATA_DIR"]).glob("celeb_a/*"))
+    target = tmp_path / "celeb_a" / source.name
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        if "test" not in file.name:
+            (target / file.name).symlink_to(file)
+        elif file.name.endswith(tuple("0123456789")):
+            (target / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(InputError, match=r"celeb_a in .* incomplete or damaged"):
+        data.load("celeb_a", "test")
+
+
 def test_take_and_batches(digits):
     assert len(digits.take(7)) == 7
     assert [len(labels) for _, labels in digits.take(7).batches(3)] == [3, 3, 1]
@@ -55,7 +133,7 @@ def test_take_and_batches(digits):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(InputError, match="no data set 'mnits'; there are mnist, digits"):
+    with pytest.raises(InputError, match="no data set 'mnits'; there are mnist, celeb_a, digits"):
         data.load("mnits")
     with pytest.raises(InputError, match="no split 'dev'; there are train, validation, test"):
         data.load("digits", "dev")

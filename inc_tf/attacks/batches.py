@@ -3,12 +3,16 @@
 from collections.abc import Callable
 
 import tensorflow as tf
+from tqdm import tqdm
 
 BATCH_SIZE = 256
 
 
 def in_batches(attack: Callable[..., tf.Tensor], *rows: tf.Tensor) -> tf.Tensor:
-    """``attack(*batch)`` for `BATCH_SIZE` rows of each tensor at a time; the answers in one tensor."""
-    n = len(rows[0])
-    answers = [attack(*(tensor[i : i + BATCH_SIZE] for tensor in rows)) for i in range(0, n, BATCH_SIZE)]
-    return tf.concat(answers, axis=0)
+    """``attack(*batch)`` for `BATCH_SIZE` rows of each tensor at a time; the answers in one tensor.
+
+    After ten seconds it shows how many batches are done.
+    """
+    starts = range(0, len(rows[0]), BATCH_SIZE)
+    with tqdm(starts, desc="attack", unit="batch", delay=10, leave=False) as shown:
+        return tf.concat([attack(*(tensor[i : i + BATCH_SIZE] for tensor in rows)) for i in shown], axis=0)

@@ -1,10 +1,11 @@
 """What the three attacks of Carlini and Wagner (2017) share: the box, the margin, Adam, and a search row by row."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from inc_tf.attacks.checks import Classifier
 from inc_tf.data import Bounds
@@ -83,6 +84,50 @@ def rows(values: tf.Tensor) -> tf.Tensor:
     return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
+class Stage(NamedTuple):
+    """Where the search of each row is, for ℓ0 and ℓ∞: its constant, and Adam's state since it last started."""
+
+    images: tf.Tensor
+    classes: tf.Tensor
+    const: tf.Tensor
+    own: Any
+    """What the attack itself keeps: tensors [N, …]."""
+    start: tf.Tensor
+    variables: tf.Tensor
+    moments: tuple[tf.Tensor, tf.Tensor]
+    steps: tf.Tensor
+    best: tf.Tensor
+    done: tf.Tensor
+
+
+def first_stage(images: tf.Tensor, classes: tf.Tensor, const: float, own: Any, bounds: Bounds) -> Stage:
+    """Every row at its clean image, with the first constant."""
+    n = len(images)
+    start = to_box(images, bounds)
+    moments = (tf.zeros_like(images), tf.zeros_like(images))
+    nothing_done = tf.zeros(n, tf.bool)
+    return Stage(images, classes, tf.fill([n], const), own, start, start, moments, tf.zeros(n), images, nothing_done)
+
+
+def next_stage(stage: Stage, gradient: tf.Tensor, won: tf.Tensor, iterations: int, learning_rate: float) -> Stage:
+    """Every row one step of Adam on.
+
+    A row that has `won` starts again from where it is; one that has not within `iterations` starts again from where it
+    last started, with its constant doubled.
+    """
+    change, moments = adam(gradient, stage.moments, rows(stage.steps), learning_rate)
+    lost = ~won & (stage.steps + 1 >= iterations)
+    again = won | lost
+    start = tf.where(rows(won), stage.variables, stage.start)
+    return stage._replace(
+        const=tf.where(lost, 2.0 * stage.const, stage.const),
+        start=start,
+        variables=tf.where(rows(again), start, stage.variables + change),
+        moments=tuple(tf.where(rows(again), 0.0, moment) for moment in moments),
+        steps=tf.where(again, 0.0, stage.steps + 1),
+    )
+
+
 def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
     """Take steps until every row is done; rows that are done leave the batch, so that the last ones are quick.
 
@@ -90,7 +135,7 @@ def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
       step: from a state to the next one; each row is its own search, at its own stage.
       state: a NamedTuple of tensors [N, …], with `done`, bool [N], and `best`.
 
-    Returns: `best` of each row.
+    Returns: `best` of each row. After ten seconds it shows how many rows are done.
     """
     signature = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), state)
 
@@ -105,12 +150,14 @@ def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
 
     best = state.best.numpy()
     waiting = np.arange(len(best))
-    while len(waiting):
-        state = advance(state)
-        done = state.done.numpy()
-        best[waiting[done]] = state.best.numpy()[done]
-        waiting = waiting[~done]
-        state = tf.nest.map_structure(lambda part: part[~done], state)  # noqa: B023
+    with tqdm(total=len(best), desc="attack", unit="image", delay=10, leave=False) as shown:
+        while len(waiting):
+            state = advance(state)
+            done = state.done.numpy()
+            best[waiting[done]] = state.best.numpy()[done]
+            waiting = waiting[~done]
+            state = tf.nest.map_structure(lambda part: part[~done], state)  # noqa: B023
+            shown.update(int(done.sum()))
     return tf.constant(best)
 
 

@@ -1,7 +1,7 @@
 """The combined attack of section 4.2.3: an encoder imitates the inversion, and is attacked in its place.
 
-A convolutional encoder learns E(x) ≈ z*(x) from inversions that the defence made; C∘G∘E has gradients, and what any
-attack finds on it is tried on the defence.
+A convolutional encoder learns E(x) ≈ z*(x) from inversions that the defence made. C∘G∘E, an `InvertAndClassify` behind
+an `EncoderProjector`, has gradients, and what any attack finds on it is tried on the defence.
 """
 
 from pathlib import Path
@@ -100,9 +100,3 @@ def train_inversion_encoder(
         save_every=1000,
     )
     return encoder
-
-
-def autoencode(classifier: keras.Model, generator: keras.Model, encoder: keras.Model) -> keras.Model:
-    """C∘G∘E, a keras.Model from images [N, H, W, C] to logits [N, classes]: what the combined attack attacks."""
-    images = layers.Input(encoder.input_shape[1:])
-    return keras.Model(images, classifier(generator(encoder(images))), name="autoencode_and_classify")

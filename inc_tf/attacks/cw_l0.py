@@ -1,19 +1,18 @@
 """The ℓ0 attack of Carlini and Wagner (2017), many images at a time in one graph."""
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.carlini_wagner import (
-    adam,
+    Stage,
     box_slope,
+    first_stage,
     from_box,
     margin_and_slope,
+    next_stage,
     rows,
     search,
     succeeds,
-    to_box,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.data import Bounds
@@ -67,69 +66,28 @@ def cw_l0(
     )
     width = bounds[1] - bounds[0]
 
-    def step(state: _State) -> _State:
-        moved = from_box(state.variables, bounds)
-        changed = state.free & (tf.abs(moved - state.images) > _UNCHANGED * width)
-        candidates = tf.where(changed, moved, state.images)
-        margin, slope = margin_and_slope(classifier, candidates, state.classes, targets is not None)
+    def step(stage: Stage) -> Stage:
+        free = stage.own
+        moved = from_box(stage.variables, bounds)
+        changed = free & (tf.abs(moved - stage.images) > _UNCHANGED * width)
+        candidates = tf.where(changed, moved, stage.images)
+        margin, slope = margin_and_slope(classifier, candidates, stage.classes, targets is not None)
         won = succeeds(margin, confidence)
-        slope_of_hinge = tf.where(rows(won), 0.0, rows(state.const) * slope)
-        gradient = (slope_of_hinge + 2.0 * (candidates - state.images)) * box_slope(state.variables, bounds)
-        change, moments = adam(tf.where(state.free, gradient, 0.0), state.moments, rows(state.steps), learning_rate)
-        free = tf.where(rows(won), _thin_out(candidates - state.images, slope), state.free)
-        lost = ~won & (state.steps + 1 >= iterations)
-        const = tf.where(lost, 2.0 * state.const, state.const)
-        start = tf.where(rows(won), state.variables, state.start)
-        again = won | lost
-        return _State(
-            images=state.images,
-            classes=state.classes,
-            const=const,
-            free=free,
-            start=start,
-            variables=tf.where(rows(again), start, state.variables + change),
-            moments=tuple(tf.where(rows(again), 0.0, moment) for moment in moments),
-            steps=tf.where(again, 0.0, state.steps + 1),
-            best=tf.where(rows(won), candidates, state.best),
-            done=(const > largest_const * width**2) | ~tf.reduce_any(free, axis=[1, 2, 3]),
+        slope_of_hinge = tf.where(rows(won), 0.0, rows(stage.const) * slope)
+        gradient = (slope_of_hinge + 2.0 * (candidates - stage.images)) * box_slope(stage.variables, bounds)
+        after = next_stage(stage, tf.where(free, gradient, 0.0), won, iterations, learning_rate)
+        left = tf.where(rows(won), _thin_out(candidates - stage.images, slope), free)
+        return after._replace(
+            own=left,
+            best=tf.where(rows(won), candidates, stage.best),
+            done=(after.const > largest_const * width**2) | ~tf.reduce_any(left, axis=[1, 2, 3]),
         )
 
     def attack(images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        return search(step, _first(images, classes, initial_const * width**2, bounds))
+        all_free = tf.ones([*images.shape[:3], 1], tf.bool)
+        return search(step, first_stage(images, classes, initial_const * width**2, all_free, bounds))
 
     return in_batches(attack, inputs.images, inputs.labels if targets is None else targets)
-
-
-class _State(NamedTuple):
-    """Each row's stage: its constant, the pixels that may still change, and Adam's state since it last started."""
-
-    images: tf.Tensor
-    classes: tf.Tensor
-    const: tf.Tensor
-    free: tf.Tensor
-    start: tf.Tensor
-    variables: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor]
-    steps: tf.Tensor
-    best: tf.Tensor
-    done: tf.Tensor
-
-
-def _first(images: tf.Tensor, classes: tf.Tensor, const: float, bounds: Bounds) -> _State:
-    n = len(images)
-    start = to_box(images, bounds)
-    return _State(
-        images=images,
-        classes=classes,
-        const=tf.fill([n], const),
-        free=tf.ones([*images.shape[:3], 1], tf.bool),
-        start=start,
-        variables=start,
-        moments=(tf.zeros_like(images), tf.zeros_like(images)),
-        steps=tf.zeros(n),
-        best=images,
-        done=tf.zeros(n, tf.bool),
-    )
 
 
 def _thin_out(change: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:

@@ -1,19 +1,18 @@
 """The ℓ∞ attack of Carlini and Wagner (2017), many images at a time in one graph."""
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.carlini_wagner import (
-    adam,
+    Stage,
     box_slope,
+    first_stage,
     from_box,
     margin_and_slope,
+    next_stage,
     rows,
     search,
     succeeds,
-    to_box,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.data import Bounds
@@ -71,72 +70,28 @@ def cw_linf(
         raise InputError(f"decrease_factor is {decrease_factor}; it must be between 0 and 1.")
     width = bounds[1] - bounds[0]
 
-    def step(state: _State) -> _State:
-        candidates = from_box(state.variables, bounds)
-        delta = candidates - state.images
+    def step(stage: Stage) -> Stage:
+        tau, least = stage.own
+        candidates = from_box(stage.variables, bounds)
+        delta = candidates - stage.images
         distance = tf.reduce_max(tf.abs(delta), axis=[1, 2, 3])
-        excess = tf.maximum(tf.abs(delta) - rows(state.tau), 0.0)
-        margin, slope = margin_and_slope(classifier, candidates, state.classes, targets is not None)
+        excess = tf.maximum(tf.abs(delta) - rows(tau), 0.0)
+        margin, slope = margin_and_slope(classifier, candidates, stage.classes, targets is not None)
         adversarial = succeeds(margin, confidence)
-        slope_of_hinge = tf.where(rows(adversarial), 0.0, rows(state.const) * slope)
-        gradient = (slope_of_hinge + tf.sign(excess) * tf.sign(delta)) * box_slope(state.variables, bounds)
-        change, moments = adam(gradient, state.moments, rows(state.steps), learning_rate)
-        won = adversarial & (tf.reduce_sum(excess, axis=[1, 2, 3]) <= _WITHIN * state.const)
-        lost = ~won & (state.steps + 1 >= iterations)
-        tau = tf.where(won, decrease_factor * tf.minimum(distance, state.tau), state.tau)
-        const = tf.where(lost, 2.0 * state.const, state.const)
-        start = tf.where(rows(won), state.variables, state.start)
-        again = won | lost
-        better = adversarial & (distance < state.least)
-        return _State(
-            images=state.images,
-            classes=state.classes,
-            const=const,
-            tau=tau,
-            start=start,
-            variables=tf.where(rows(again), start, state.variables + change),
-            moments=tuple(tf.where(rows(again), 0.0, moment) for moment in moments),
-            steps=tf.where(again, 0.0, state.steps + 1),
-            best=tf.where(rows(better), candidates, state.best),
-            least=tf.where(better, distance, state.least),
-            done=(const > largest_const * width) | (tau < _LEAST_TAU * width),
+        slope_of_hinge = tf.where(rows(adversarial), 0.0, rows(stage.const) * slope)
+        gradient = (slope_of_hinge + tf.sign(excess) * tf.sign(delta)) * box_slope(stage.variables, bounds)
+        won = adversarial & (tf.reduce_sum(excess, axis=[1, 2, 3]) <= _WITHIN * stage.const)
+        after = next_stage(stage, gradient, won, iterations, learning_rate)
+        tau = tf.where(won, decrease_factor * tf.minimum(distance, tau), tau)
+        better = adversarial & (distance < least)
+        return after._replace(
+            own=(tau, tf.where(better, distance, least)),
+            best=tf.where(rows(better), candidates, stage.best),
+            done=(after.const > largest_const * width) | (tau < _LEAST_TAU * width),
         )
 
     def attack(images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-        return search(step, _first(images, classes, initial_const * width, bounds))
+        tau_and_least = (tf.fill([len(images)], width), tf.fill([len(images)], float("inf")))
+        return search(step, first_stage(images, classes, initial_const * width, tau_and_least, bounds))
 
     return in_batches(attack, inputs.images, inputs.labels if targets is None else targets)
-
-
-class _State(NamedTuple):
-    """Each row's stage: its constant and τ, Adam's state since it last started, and the least change so far."""
-
-    images: tf.Tensor
-    classes: tf.Tensor
-    const: tf.Tensor
-    tau: tf.Tensor
-    start: tf.Tensor
-    variables: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor]
-    steps: tf.Tensor
-    best: tf.Tensor
-    least: tf.Tensor
-    done: tf.Tensor
-
-
-def _first(images: tf.Tensor, classes: tf.Tensor, const: float, bounds: Bounds) -> _State:
-    n = len(images)
-    start = to_box(images, bounds)
-    return _State(
-        images=images,
-        classes=classes,
-        const=tf.fill([n], const),
-        tau=tf.fill([n], bounds[1] - bounds[0]),
-        start=start,
-        variables=start,
-        moments=(tf.zeros_like(images), tf.zeros_like(images)),
-        steps=tf.zeros(n),
-        best=images,
-        least=tf.fill([n], float("inf")),
-        done=tf.zeros(n, tf.bool),
-    )

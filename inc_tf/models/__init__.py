@@ -1,5 +1,5 @@
 """The networks of the paper, one file a section."""
 
-from inc_tf.models import mnist
+from inc_tf.models import celeba, mnist
 
-__all__ = ["mnist"]
+__all__ = ["celeba", "mnist"]

@@ -30,7 +30,7 @@ def run(
     steps: int,
     directory: Path,
     save_every: int,
-    validate: Callable[[], dict[str, float]] | None = None,
+    validate: Callable[[int], dict[str, float]] | None = None,
 ) -> float:
     """Call ``step(t)`` for t = 0 … steps − 1, or from where `directory` says that an earlier call was stopped.
 
@@ -41,7 +41,7 @@ def run(
       steps: the number of steps in all.
       directory: gets `settings.json`, `state/` and `tensorboard/`.
       save_every: steps between two states, and between two calls of `validate`.
-      validate: returns further scalars to log.
+      validate: takes the number of steps done, returns further scalars to log; may log images of its own.
 
     Returns:
       The seconds that the steps took, over all calls.
@@ -51,9 +51,13 @@ def run(
     seconds = tf.Variable(0.0, dtype=tf.float64)
     saved = tf.train.Checkpoint(done=done, seconds=seconds, state=[variable.value for variable in state])
     manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
-    status = saved.restore(manager.latest_checkpoint)
     if manager.latest_checkpoint:
-        status.assert_existing_objects_matched()
+        try:
+            saved.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:
+            raise InputError(
+                f"The state in {str(directory)!r} is another network's: choose another --run-dir or delete it."
+            ) from error
     first, earlier, started = int(done), float(seconds), time.monotonic()
     writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
     with writer.as_default(), tqdm(total=steps, initial=first, desc=directory.name, unit="step") as bar:
@@ -67,7 +71,7 @@ def run(
                 bar.set_postfix(values)
             if (t + 1) % save_every == 0 or last:
                 if validate:
-                    _log(validate(), t + 1)
+                    _log(validate(t + 1), t + 1)
                 done.assign(t + 1)
                 seconds.assign(earlier + time.monotonic() - started)
                 manager.save(t + 1)

@@ -10,24 +10,30 @@ import tensorflow as tf
 
 from inc_tf import checkpoints, data, evaluation
 from inc_tf.errors import InputError
-from inc_tf.models import mnist
-from inc_tf.training import classifier, vae
+from inc_tf.models import celeba, mnist
+from inc_tf.training import began, classifier, vae
+
+_MIXED = "mixed_bfloat16"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one checkpoint is made: `build` the network, `train` it on `dataset` with `arguments`, `measure` it."""
+    """How one checkpoint is made: `build` the network, `train` it on `dataset` with `arguments`, `measure` it.
+
+    `width` is the argument of `build` of that name, for the networks that have one.
+    """
 
     dataset: str
-    build: Callable[[], keras.Model]
+    build: Callable[..., keras.Model]
     train: Callable[..., float]
     metric: str
     measure: Callable[[keras.Model, data.Dataset], evaluation.Estimate]
     arguments: dict = field(default_factory=dict)
+    width: int | None = None
 
 
-def _classifier(dataset: str, **arguments) -> Recipe:
-    return Recipe(dataset, mnist.classifier, classifier.train, "accuracy", classifier.accuracy, arguments)
+def _classifier(dataset: str, build: Callable[[], keras.Model] = mnist.classifier, **arguments) -> Recipe:
+    return Recipe(dataset, build, classifier.train, "accuracy", classifier.accuracy, arguments)
 
 
 def _vae(dataset: str, build: Callable[[], mnist.VAE] = mnist.vae, **arguments) -> Recipe:
@@ -38,23 +44,52 @@ RECIPES = {
     "mnist-classifier": _classifier("mnist", steps=20_000, batch_size=50),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
+    "celeba-gender": _classifier(
+        "celeb_a",
+        celeba.classifier,
+        steps=2180,
+        batch_size=128,
+        learning_rate=3e-4,
+        decay=True,
+        average=0.99,
+        mirror=True,
+    ),
+    "celeba-began": Recipe(
+        "celeb_a",
+        celeba.began,
+        began.train,
+        "reconstruction_mse",
+        began.reconstruction_mse,
+        {"steps": 40_000, "batch_size": 16},
+        width=32,
+    ),
     "digits-classifier": _classifier("digits", steps=4_000, batch_size=50),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }
 
 
-def train(name: str, *, seed: int = 0, steps: int | None = None, run_dir: Path | None = None) -> Path:
+def train(
+    name: str,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    width: int | None = None,
+    mixed_precision: bool = False,
+    run_dir: Path | None = None,
+) -> Path:
     """Train checkpoint `name` from scratch, or carry on where a killed run was; returns the `.keras` file's path.
 
     Args:
       name: a key of `RECIPES`.
       seed: of the weights, the order of the data and the noise.
       steps: instead of the recipe's.
+      width: filters a convolution, instead of the recipe's, where it has one.
+      mixed_precision: compute in bfloat16, keep weights and losses in float32; what ships is float32.
       run_dir: keeps the state and TensorBoard's logs; default `runs/<name>`.
 
     The checkpoint and its card are written to `checkpoints.directory()`. Raises `InputError` for an unknown name, steps
-    below 1, or a `run_dir` that holds another run.
+    or a width below 1, a width where the recipe has none, or a `run_dir` that holds another run.
     """
     if name not in RECIPES:
         raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
@@ -62,10 +97,13 @@ def train(name: str, *, seed: int = 0, steps: int | None = None, run_dir: Path |
     arguments = {**recipe.arguments, **({} if steps is None else {"steps": steps})}
     if arguments["steps"] < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
-    settings = {"name": name, "seed": seed, **arguments}
+    shape = _shape(recipe, width)
+    settings = {"name": name, "seed": seed, **shape, **arguments}
+    if mixed_precision:
+        settings["precision"] = _MIXED
     splits = {split: data.load(recipe.dataset, split) for split in data.SPLITS}
     keras.utils.set_random_seed(seed)
-    model = recipe.build()
+    model = _build(recipe, shape, _MIXED if mixed_precision else "float32")
     seconds = recipe.train(
         model,
         splits["train"],
@@ -75,6 +113,13 @@ def train(name: str, *, seed: int = 0, steps: int | None = None, run_dir: Path |
         directory=run_dir or Path("runs") / name,
         **arguments,
     )
+    if mixed_precision:
+        weights = model.get_weights()
+        model = _build(recipe, shape, "float32")
+        model.set_weights(weights)
+    given = {"--steps": steps, "--width": width}
+    options = [f"{option} {value}" for option, value in given.items() if value is not None]
+    options += ["--mixed-precision"] if mixed_precision else []
     fields = {
         "architecture": f"{recipe.build.__module__}.{recipe.build.__name__}",
         "parameters": model.count_params(),
@@ -85,8 +130,29 @@ def train(name: str, *, seed: int = 0, steps: int | None = None, run_dir: Path |
         **{key: value for key, value in settings.items() if key != "name"},
         "images_seen": arguments["steps"] * arguments["batch_size"],
         "seconds": round(seconds, 1),
-        "command": f"inc train {name} --seed {seed}" + ("" if steps is None else f" --steps {steps}"),
+        "command": " ".join([f"inc train {name} --seed {seed}", *options]),
         "metrics": {f"test_{recipe.metric}": recipe.measure(model, splits["test"])._asdict()},
         "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__},
     }
     return checkpoints.save(model, name, fields)
+
+
+def _shape(recipe: Recipe, width: int | None) -> dict[str, int]:
+    if recipe.width is None:
+        if width is not None:
+            raise InputError(f"width is {width}, but this network has one size only.")
+        return {}
+    shape = {"width": recipe.width if width is None else width}
+    if shape["width"] < 1:
+        raise InputError(f"width is {width}; it must be at least 1.")
+    return shape
+
+
+def _build(recipe: Recipe, shape: dict[str, int], policy: str) -> keras.Model:
+    """A fresh network that computes in `policy`."""
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return recipe.build(**shape)
+    finally:
+        keras.config.set_dtype_policy(usual)

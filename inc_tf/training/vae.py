@@ -52,7 +52,7 @@ def train(
         steps=steps,
         directory=directory,
         save_every=2750,
-        validate=lambda: {"validation/mse": reconstruction_mse(model, validation).value},
+        validate=lambda t: {"validation/mse": reconstruction_mse(model, validation).value},
     )
 
 

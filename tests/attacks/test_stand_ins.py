@@ -73,7 +73,11 @@ def test_encoder_learns_the_inversion_and_is_attacked_through(generator, tmp_pat
     kernel = np.zeros((28, 28, 2), np.float32)
     kernel[:, :14, 0], kernel[:, 14:, 1] = 1 / 14, 1 / 14
     brighter.layers[1].set_weights([kernel.reshape(784, 2), np.zeros(2)])
-    through = combined.autoencode(brighter, generator, encoder)
+    defense = inc.InvertAndClassify(brighter, inc.EncoderProjector(encoder, generator))
+
+    def through(images):
+        return defense(images).logits
+
     labels = predictions(brighter, images)
     assert success(through, images, labels) < 0.1
     assert success(through, fgsm(through, images, labels, bounds=(0.0, 1.0), epsilon=0.3), labels) > 0.5

@@ -10,11 +10,13 @@ from inc_tf.cli import main
 
 SCRIPTS = {
     "figure_3_solvers": ["--n", "10"],
+    "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
     "figure_12": ["--n", "10"],
     "figure_13": ["--n", "10"],
     "figure_14": ["--n", "10"],
     "figure_15": ["--n", "10"],
+    "section_4_2_3": ["--n", "10", "--inversions", "30"],
     "rejection": ["--n", "10", "--n-cw", "2"],
     "table_1": ["--n", "10", "--n-cw", "2"],
 }
@@ -23,7 +25,7 @@ SCRIPTS = {
 def test_the_command_line_finds_every_script():
     folder = Path(__file__).parents[2] / "reproduce"
     scripts = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
-    assert scripts == {*SCRIPTS, "figure_3"}
+    assert scripts == {*SCRIPTS, "figure_3", "began_training"}
 
 
 @pytest.fixture(scope="module")
