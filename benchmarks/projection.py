@@ -3,9 +3,11 @@
     python benchmarks/projection.py                      # quick: every section, small sizes
     python benchmarks/projection.py --full               # the committed sizes
     python benchmarks/projection.py --section solvers    # one section
+    python benchmarks/projection.py --generator began    # BEGAN's sections alone
 
-Sections: `speed` (images/s of Adam, ours and peers'), `memory` (peak of 10,000 images), `solvers` (error against time,
-clean and FGSM), `began` (a BEGAN-shaped generator), `growth` (cost as work grows). Each writes
+Sections on MNIST's VAE: `speed` (images/s of Adam, ours and peers'), `memory` (peak of 10,000 images), `solvers` (error
+against time, clean and FGSM), `growth` (cost as work grows); on BEGAN's shape: `began_solvers`, `began_speed` (Adam's
+steps beside PyTorch's), `began_training` (a training step beside PyTorch's). Each writes
 `benchmarks/results/projection-<section>.json`; `solvers` draws `projection-solvers.png` too. A peer that is not
 installed is skipped by name.
 """
@@ -29,11 +31,17 @@ import tensorflow as tf
 from tabulate import tabulate
 
 import inc_tf as inc
+from inc_tf.models import celeba
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
+from inc_tf.training import began as training_began
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("speed", "memory", "solvers", "began", "growth")
+SECTIONS = {
+    "vae": ("speed", "memory", "solvers", "growth"),
+    "began": ("began_solvers", "began_speed", "began_training"),
+}
+ALL = [*SECTIONS["vae"], *SECTIONS["began"]]
 T = 2000
 
 
@@ -55,9 +63,15 @@ def matmul_gflops(size: int = 4096) -> float:
     return 2 * size**3 / seconds(lambda: product().numpy(), 5) / 1e9
 
 
-def flops_a_step(generator: keras.Model) -> int:
-    """A forward pass and the gradient of the code, an image: two products with each kernel, two FLOP a weight each."""
-    return sum(4 * int(np.prod(w.shape)) for w in generator.weights if w.shape.rank == 2)
+def flops(model: keras.Model) -> int:
+    """A forward pass of one image: a product with each kernel at each place, two FLOP a weight."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
+        elif isinstance(layer, keras.layers.Dense):
+            total += 2 * int(np.prod(layer.kernel.shape))
+    return total
 
 
 # Adam on ‖G(z) − x‖², z₀ ~ N(0, 1): the same arithmetic in each. A peer returns the last code; ours the best seen.
@@ -163,32 +177,51 @@ def peers() -> dict[str, Callable]:
 
 def speed(generator, images, sizes) -> dict:
     """Images/s at T = 2000 (measured at `steps` and scaled), batch 500."""
-    batch, steps, repeats = images[:500], sizes["speed_steps"], sizes["repeats"]
+    batch, steps = images[:500], sizes["speed_steps"]
     runs = {name: make(generator, batch, steps) for name, make in {"inc_tf": ours, **peers()}.items()}
+    runs["inc_tf, activations left out"] = ours(without_activations(generator), batch, steps)
+    work = 2 * flops(generator) * len(batch) * steps  # the gradient of the code is another product each
+    return {"batch": len(batch), "steps": steps, "rows": in_turn(runs, sizes["repeats"], len(batch) * steps / T, work)}
+
+
+def without_activations(generator: keras.Model) -> keras.Model:
+    """The same products and nothing else: what they cost at this size, however the rest is done."""
+    bare = keras.models.clone_model(generator)
+    for layer in bare.layers:
+        if isinstance(layer, keras.layers.Dense):
+            layer.activation = keras.activations.linear
+    return bare
+
+
+def in_turn(runs: dict[str, Callable], repeats: int, units: float, work: int) -> list[dict]:
+    """Units a second of each run, and the share of the matrix product's rate at which it does its `work`, in FLOP.
+
+    The runs take turns, so that a busy moment of the machine meets them all; the least time of each counts.
+    """
     for run in runs.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
-    gflops = matmul_gflops()
-    for _ in range(repeats):  # in turn, so that a busy moment of the machine meets them all
+    product = matmul_gflops()
+    for _ in range(repeats):
         for name, run in runs.items():
             started = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - started)
-        gflops = max(gflops, matmul_gflops())
+        product = max(product, matmul_gflops())
     rows = []
     for name, taken in times.items():
-        rate = flops_a_step(generator) * steps * len(batch) / min(taken) / 1e9
+        gflops = work / min(taken) / 1e9
         pairs = [theirs / mine for theirs, mine in zip(taken, times["inc_tf"], strict=True)]
         rows.append(
             {
                 "name": name,
-                "images_per_second": len(batch) * steps / T / min(taken),
-                "gflops": rate,
-                "of_matmul": rate / gflops,
+                "per_second": units / min(taken),
+                "gflops": gflops,
+                "of_matmul": gflops / product,
                 "inc_tf_is_faster_by": float(np.median(pairs)),
             }
         )
-    return {"batch": len(batch), "steps": steps, "matmul_gflops": gflops, "rows": rows}
+    return rows
 
 
 MEMORY_CHILD = """
@@ -323,20 +356,15 @@ def _comparison(row: dict, mine: list[dict]) -> dict:
     }
 
 
-def began_generator(k: int, n: int) -> keras.Model:
-    """BEGAN's shape with random weights: FC to 8×8×n, 3×3 ELU convolutions at 8, 16, 32 and 64, then 3×3 to 3."""
+def seeded_began(width: int) -> celeba.BEGAN:
+    """The paper's BEGAN with random weights."""
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Input((k,)), keras.layers.Dense(64 * n), keras.layers.Reshape((8, 8, n))]
-    for resolution in (8, 16, 32, 64):
-        if resolution > 8:
-            layers.append(keras.layers.UpSampling2D(2))
-        layers.append(keras.layers.Conv2D(n, 3, padding="same", activation="elu"))
-    return keras.Sequential([*layers, keras.layers.Conv2D(3, 3, padding="same")])
+    return celeba.began(width)
 
 
-def began(generator, images, sizes) -> dict:
+def began_solvers(generator, images, sizes) -> dict:
     """Targets: images of the range itself plus noise of a tenth of their deviation; random weights, so an easy case."""
-    generator = began_generator(128, 32)
+    generator = seeded_began(32).generator
     targets = generator(tf.random.stateless_normal([sizes["began"], 128], [1, 0])).numpy()
     targets += 0.1 * targets.std() * np.random.default_rng(0).normal(size=targets.shape).astype(np.float32)
     rows: list[dict] = []
@@ -354,6 +382,44 @@ def began(generator, images, sizes) -> dict:
         rows.append({**row, "times_faster_than_adam": rows[0]["ms"] / row["ms"] if rows else 1.0})
         click.echo(f"  {name}: {row['mse']:.7f}, {row['ms']:.1f} ms")
     return {"images": len(targets), "filters": 32, "rows": rows}
+
+
+def began_speed(generator, images, sizes) -> dict:
+    """Image-steps/s of Adam's search through BEGAN's generator at three widths, ours and PyTorch's in turn."""
+    rows, batch, steps = [], sizes["began_batch"], sizes["began_steps"]
+    for width in (32, 64, 128):
+        generator = seeded_began(width).generator
+        x = np.random.default_rng(0).uniform(-1, 1, (batch, 64, 64, 3)).astype(np.float32)
+        runs = {"inc_tf": _called(inc.LatentProjector(generator, inc.Adam(0.01, steps)), x)}
+        if importlib.util.find_spec("torch"):
+            from pytorch_peer import inversion
+
+            runs["PyTorch"] = inversion(generator, x, steps)
+        work = 2 * flops(generator) * batch * steps  # the gradient of the code is another product each
+        rows += [{"width": width, **row} for row in in_turn(runs, sizes["repeats"], batch * steps, work)]
+    return {"batch": batch, "steps": steps, "rows": rows}
+
+
+def began_training(generator, images, sizes) -> dict:
+    """Seconds of BEGAN's training step at batch 16, in float32, and in bfloat16 for ours, beside PyTorch's."""
+    rows, steps = [], sizes["training_steps"]
+    x = np.random.default_rng(0).uniform(-1, 1, (16, 64, 64, 3)).astype(np.float32)
+    for width in (32, 64):
+        runs = {}
+        for name, policy in {"inc_tf": "float32", "inc_tf, bfloat16": "mixed_bfloat16"}.items():
+            keras.config.set_dtype_policy(policy)
+            update, _ = training_began.compiled_step(seeded_began(width), 16)
+            keras.config.set_dtype_policy("float32")
+            runs[name] = lambda update=update: [float(update(x, [0, t])["k"]) for t in range(steps)]
+        model = seeded_began(width)
+        if importlib.util.find_spec("torch"):
+            from pytorch_peer import training
+
+            runs["PyTorch"] = training(model, x, steps)
+        parts = flops(model.generator), flops(model.encoder) + flops(model.decoder)
+        work = 3 * (parts[0] + 2 * parts[1]) * len(x) * steps  # forward, and the gradients of weights and of inputs
+        rows += [{"width": width, **row} for row in in_turn(runs, sizes["repeats"], steps, work)]
+    return {"batch": 16, "steps": steps, "rows": rows}
 
 
 def dense_generator(k: int, pixels: tuple[int, int, int]) -> keras.Model:
@@ -396,16 +462,16 @@ def plot(result: dict, path: Path) -> None:
     """Error against time an image, log–log, a line per solver and a panel per kind of image."""
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5))
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
     for axis, data in zip(axes, ("clean", "fgsm 0.2"), strict=True):
         rows = [row for row in result["rows"] if row["data"] == data]
+        axis.set_prop_cycle(color=[*(f"C{i}" for i in range(10)), "black", "gold"])
         for line in dict.fromkeys(row["line"] for row in rows):
             points = [(row["ms"], row["mse"]) for row in rows if row["line"] == line]
             axis.plot(*zip(*points, strict=True), marker="o" if len(points) > 1 else "s", label=line)
         axis.set(xscale="log", yscale="log", xlabel="ms an image", ylabel="mean squared error a pixel", title=data)
         axis.grid(which="both", alpha=0.3)
-    axes[0].legend(fontsize=8)
-    figure.tight_layout()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -416,25 +482,29 @@ def table(rows: list[dict]) -> str:
 
 QUICK = {
     "images": 200, "speed_steps": 100, "repeats": 2, "adam": 100, "adam_r10": 10, "peers": 100, "scipy": 3,
-    "began": 2, "growth": 50, "growth_images": 1000,
+    "began": 2, "began_batch": 16, "began_steps": 5, "training_steps": 2, "growth": 50, "growth_images": 1000,
 }  # fmt: skip
 FULL = {
     "images": 1000, "speed_steps": 200, "repeats": 3, "adam": 500, "adam_r10": 50, "peers": 500, "scipy": 20,
-    "began": 8, "growth": 200, "growth_images": 10_000,
+    "began": 8, "began_batch": 64, "began_steps": 10, "training_steps": 5, "growth": 200, "growth_images": 10_000,
 }  # fmt: skip
 
 
 @click.command(help=__doc__)
-@click.option("--section", type=click.Choice(SECTIONS), multiple=True, default=SECTIONS, help="All, if not given.")
+@click.option("--generator", type=click.Choice(list(SECTIONS)), help="Its sections alone.")
+@click.option(
+    "--section", "chosen", type=click.Choice(sum(SECTIONS.values(), ())), multiple=True, help="All by default."
+)
 @click.option("--full", is_flag=True, help="The committed sizes rather than the quick ones.")
 @click.option("--size", "changed", type=(str, int), multiple=True, help=f"One size, of {', '.join(QUICK)}.")
-def main(section: tuple[str, ...], full: bool, changed: tuple[tuple[str, int], ...]) -> None:
+def main(generator: str | None, chosen: tuple[str, ...], full: bool, changed: tuple[tuple[str, int], ...]) -> None:
+    sections = chosen or (SECTIONS[generator] if generator else ALL)
     sizes = {**(FULL if full else QUICK), **dict(changed)}
     name = inc.data.mnist_or_digits()
     vae, data = inc.load(f"{name}-vae"), inc.data.load(name, "test")
     images, labels = data.images[: sizes["images"]], data.labels[: sizes["images"]]
     RESULTS.mkdir(exist_ok=True)
-    for title in section:
+    for title in sections:
         click.echo(f"{title}:")
         load = os.getloadavg()[0]
         started = time.perf_counter()

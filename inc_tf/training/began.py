@@ -1,5 +1,6 @@
 """Training BEGAN (Berthelot et al., 2017), as carpedm20/BEGAN-tensorflow does."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -44,38 +45,8 @@ def train(
     `settings` and `directory` are `loop.run`'s. `directory` also gets `snapshots/<step>.weights.h5`, the generator's
     weights every 2,500 steps.
     """
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-        [100_000, 200_000], [learning_rate, learning_rate / 2, learning_rate / 4]
-    )
-    generator_variables = model.generator.trainable_variables
-    discriminator_variables = model.encoder.trainable_variables + model.decoder.trainable_variables
-    optimizers = [keras.optimizers.Adam(rate), keras.optimizers.Adam(rate)]
-    for optimizer, variables in zip(optimizers, (generator_variables, discriminator_variables), strict=True):
-        optimizer.build(variables)
-    k = keras.Variable(0.0, trainable=False, name="k")
+    update, changed = compiled_step(model, batch_size, learning_rate, gamma, proportional_gain)
     batches = loop.Batches(len(data), batch_size, seed)
-    code_shape = (batch_size, model.generator.input_shape[1])
-
-    @tf.function
-    def update(images, code_seed):
-        codes = tf.random.stateless_normal(code_shape, code_seed, stddev=model.latent_stddev)
-        with tf.GradientTape(persistent=True) as tape:
-            generated = model.generator(codes, training=True)
-            real_loss = _l1(model(images), images)
-            generated_loss = _l1(model(generated), generated)
-        real = tape.gradient(real_loss, discriminator_variables)
-        both = tape.gradient(generated_loss, generator_variables + discriminator_variables)
-        generators, generated_gradients = both[: len(generator_variables)], both[len(generator_variables) :]
-        optimizers[0].apply(generators)
-        optimizers[1].apply([a - k * b for a, b in zip(real, generated_gradients, strict=True)])
-        balance = gamma * real_loss - generated_loss
-        k.assign(tf.clip_by_value(k + proportional_gain * balance, 0.0, 1.0))
-        return {
-            "loss/real": real_loss,
-            "loss/generated": generated_loss,
-            "convergence": real_loss + tf.abs(balance),
-            "k": k.value,
-        }
 
     def step(t: int) -> loop.Scalars:
         return update(tf.constant(data.images[batches[t]]), tf.constant([derive(seed, "codes"), t]))
@@ -92,13 +63,57 @@ def train(
 
     return loop.run(
         step,
-        [k, *model.variables, *(variable for optimizer in optimizers for variable in optimizer.variables)],
+        changed,
         settings=settings,
         steps=steps,
         directory=directory,
         save_every=500,
         validate=validate,
     )
+
+
+def compiled_step(
+    model: BEGAN,
+    batch_size: int,
+    learning_rate: float = 8e-5,
+    gamma: float = 0.5,
+    proportional_gain: float = 1e-3,
+) -> tuple[Callable[[tf.Tensor, tf.Tensor], loop.Scalars], list[keras.Variable]]:
+    """One step of `train`: a function of images, float32 [batch_size, 64, 64, 3], and a seed of the codes, int32 [2].
+
+    Returns it, with the variables that it changes.
+    """
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [100_000, 200_000], [learning_rate, learning_rate / 2, learning_rate / 4]
+    )
+    generator_variables = model.generator.trainable_variables
+    discriminator_variables = model.encoder.trainable_variables + model.decoder.trainable_variables
+    optimizers = [keras.optimizers.Adam(rate), keras.optimizers.Adam(rate)]
+    for optimizer, variables in zip(optimizers, (generator_variables, discriminator_variables), strict=True):
+        optimizer.build(variables)
+    k = keras.Variable(0.0, trainable=False, aggregation="only_first_replica", name="k")
+    code_shape = (batch_size, model.generator.input_shape[1])
+
+    def update(images, code_seed):
+        codes = tf.random.stateless_normal(code_shape, code_seed, stddev=model.latent_stddev)
+        images, codes = loop.share(images), loop.share(codes)
+        with tf.GradientTape(persistent=True) as tape:
+            generated = model.generator(codes, training=True)
+            real_loss = _l1(model(images), images)
+            generated_loss = _l1(model(generated), generated)
+            own = real_loss / loop.replicas(), generated_loss / loop.replicas()
+        real = tape.gradient(own[0], discriminator_variables)
+        both = tape.gradient(own[1], generator_variables + discriminator_variables)
+        generators, generated_gradients = both[: len(generator_variables)], both[len(generator_variables) :]
+        optimizers[0].apply(generators)
+        optimizers[1].apply([a - k * b for a, b in zip(real, generated_gradients, strict=True)])
+        logged = loop.means({"loss/real": real_loss, "loss/generated": generated_loss})
+        balance = gamma * logged["loss/real"] - logged["loss/generated"]
+        k.assign(tf.clip_by_value(k + proportional_gain * balance, 0.0, 1.0))
+        return {**logged, "convergence": logged["loss/real"] + tf.abs(balance), "k": tf.identity(k.value)}
+
+    changed = [k, *model.variables, *(variable for optimizer in optimizers for variable in optimizer.variables)]
+    return loop.compiled(update), changed
 
 
 def diversity(model: BEGAN, data: Dataset, seed: int = 0) -> float:

@@ -40,17 +40,21 @@ def train(
     optimizer.build(model.trainable_variables)
     batches = loop.Batches(len(data), batch_size, seed)
 
-    @tf.function
     def update(images, labels, flip_seed):
         if mirror:
             flips = tf.random.stateless_uniform([batch_size, 1, 1, 1], flip_seed) < 0.5
             images = tf.where(flips, images[:, :, ::-1], images)
+        images, labels = loop.share(images), loop.share(labels)
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             loss += tf.add_n(model.losses) if model.losses else 0.0
-        optimizer.apply(tape.gradient(loss, model.trainable_variables))
-        return {"loss": loss, "accuracy": tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))}
+            own = loss / loop.replicas()
+        optimizer.apply(tape.gradient(own, model.trainable_variables))
+        right = tf.reduce_mean(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
+        return loop.means({"loss": loss, "accuracy": right})
+
+    update = loop.compiled(update)
 
     def step(t: int) -> loop.Scalars:
         rows = batches[t]

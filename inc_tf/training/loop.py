@@ -79,6 +79,43 @@ def run(
     return float(seconds)
 
 
+def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[..., Scalars]:
+    """`update` as one graph, on every replica of the `tf.distribute` strategy in scope.
+
+    Every replica is given the whole batch: it takes its own `share`, divides its loss by the number of `replicas`,
+    since Keras's optimizers add the replicas' gradients up, and answers `means` of what it logs. So a step is the same
+    however many share it, but for rounding.
+    """
+    strategy = tf.distribute.get_strategy()
+
+    @tf.function(jit_compile=jit and not tf.distribute.has_strategy())
+    def step(*batch):
+        return {
+            name: strategy.experimental_local_results(value)[0] for name, value in strategy.run(update, batch).items()
+        }
+
+    return step
+
+
+def replicas() -> int:
+    """How many share a batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def share(rows: tf.Tensor) -> tf.Tensor:
+    """This replica's part of a batch. Raises `InputError` where the batch cannot be shared alike."""
+    if len(rows) % replicas():
+        raise InputError(f"A batch of {len(rows)} cannot be shared alike by {replicas()} replicas.")
+    size = len(rows) // replicas()
+    first = size * tf.distribute.get_replica_context().replica_id_in_sync_group
+    return rows[first : first + size]
+
+
+def means(scalars: Scalars) -> Scalars:
+    """The replicas' means, the same on each."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, scalars)
+
+
 class Batches:
     """The indices of each step's batch: every epoch a fresh permutation, its ragged end left out."""
 

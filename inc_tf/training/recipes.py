@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def train(
     steps: int | None = None,
     width: int | None = None,
     mixed_precision: bool = False,
+    strategy: tf.distribute.Strategy | None = None,
     run_dir: Path | None = None,
 ) -> Path:
     """Train checkpoint `name` from scratch, or carry on where a killed run was; returns the `.keras` file's path.
@@ -86,6 +88,7 @@ def train(
       steps: instead of the recipe's.
       width: filters a convolution, instead of the recipe's, where it has one.
       mixed_precision: compute in bfloat16, keep weights and losses in float32; what ships is float32.
+      strategy: shares each batch, e.g. `tf.distribute.MirroredStrategy()`; None: one device.
       run_dir: keeps the state and TensorBoard's logs; default `runs/<name>`.
 
     The checkpoint and its card are written to `checkpoints.directory()`. Raises `InputError` for an unknown name, steps
@@ -103,17 +106,18 @@ def train(
         settings["precision"] = _MIXED
     splits = {split: data.load(recipe.dataset, split) for split in data.SPLITS}
     keras.utils.set_random_seed(seed)
-    model = _build(recipe, shape, _MIXED if mixed_precision else "float32")
-    seconds = recipe.train(
-        model,
-        splits["train"],
-        splits["validation"],
-        settings=settings,
-        seed=seed,
-        directory=run_dir or Path("runs") / name,
-        **arguments,
-    )
-    if mixed_precision:
+    with strategy.scope() if strategy else nullcontext():
+        model = _build(recipe, shape, _MIXED if mixed_precision else "float32")
+        seconds = recipe.train(
+            model,
+            splits["train"],
+            splits["validation"],
+            settings=settings,
+            seed=seed,
+            directory=run_dir or Path("runs") / name,
+            **arguments,
+        )
+    if mixed_precision or strategy:
         weights = model.get_weights()
         model = _build(recipe, shape, "float32")
         model.set_weights(weights)

@@ -34,13 +34,15 @@ def train(
     batches = loop.Batches(len(data), batch_size, seed)
     noise_shape = (batch_size, model.generator.input_shape[1])
 
-    @tf.function(jit_compile=True)
     def update(images, noise_seed):
         noise = tf.random.stateless_normal(noise_shape, noise_seed)
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model.negative_elbo(images, noise))
-        optimizer.apply(tape.gradient(loss, model.trainable_variables))
-        return {"negative_elbo": loss}
+            loss = tf.reduce_mean(model.negative_elbo(loop.share(images), loop.share(noise)))
+            own = loss / loop.replicas()
+        optimizer.apply(tape.gradient(own, model.trainable_variables))
+        return loop.means({"negative_elbo": loss})
+
+    update = loop.compiled(update, jit=True)
 
     def step(t: int) -> loop.Scalars:
         return update(tf.constant(data.images[batches[t]]), tf.constant([derive(seed, "noise"), t]))

@@ -1,0 +1,102 @@
+"""BEGAN's Keras networks as PyTorch modules with the same weights, for benchmarks that set the two side by side."""
+
+import keras
+import numpy as np
+import torch
+from torch.nn import functional
+
+
+class Network(torch.nn.Module):
+    """A Keras model whose layers follow one another; images are NCHW in the channels-last memory format.
+
+    Knows the layers that BEGAN has: Dense, Reshape, Flatten, Conv2D with SAME padding, UpSampling2D.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        self.layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        self.parts = torch.nn.ParameterList()
+        for layer in self.layers:
+            for weight in layer.get_weights():
+                if weight.ndim == 4:
+                    tensor = torch.tensor(weight.transpose(3, 2, 0, 1)).contiguous(memory_format=torch.channels_last)
+                else:
+                    tensor = torch.tensor(weight)
+                self.parts.append(torch.nn.Parameter(tensor))
+
+    def forward(self, x):
+        parts = iter(self.parts)
+        for layer in self.layers:
+            if isinstance(layer, keras.layers.Dense):
+                x = x @ next(parts) + next(parts)
+            elif isinstance(layer, keras.layers.Reshape):
+                height, width, channels = layer.target_shape
+                x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+            elif isinstance(layer, keras.layers.Flatten):
+                x = x.permute(0, 2, 3, 1).reshape(len(x), -1)
+            elif isinstance(layer, keras.layers.UpSampling2D):
+                x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            elif isinstance(layer, keras.layers.Conv2D):
+                x = self._convolution(layer, x, next(parts), next(parts))
+            else:
+                raise TypeError(f"{type(layer).__name__} is not a layer of BEGAN's.")
+        return x
+
+    @staticmethod
+    def _convolution(layer, x, kernel, bias):
+        stride = layer.strides[0]
+        # TensorFlow's SAME padding of an even size at stride 2 is on the far side only.
+        padded = x if stride == 1 else functional.pad(x, (0, 1, 0, 1))
+        x = functional.conv2d(padded, kernel, bias, stride=stride, padding=1 if stride == 1 else 0)
+        return functional.elu(x) if layer.activation is keras.activations.elu else x
+
+
+def to_torch(images: np.ndarray) -> torch.Tensor:
+    """NHWC as NCHW in the channels-last memory format."""
+    return torch.tensor(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def inversion(generator: keras.Model, images: np.ndarray, steps: int):
+    """A function that takes Adam's steps on ‖G(z) − x‖² and returns the last codes."""
+    network, x = Network(generator).requires_grad_(False), to_torch(images)
+
+    def run() -> np.ndarray:
+        codes = torch.randn(len(x), generator.input_shape[1], generator=torch.Generator().manual_seed(0))
+        z = codes.requires_grad_()
+        optimizer = torch.optim.Adam([z], lr=0.01)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.square(network(z) - x).sum().backward()
+            optimizer.step()
+        return z.detach().numpy()
+
+    return run
+
+
+def training(model: keras.Model, images: np.ndarray, steps: int):
+    """A function that takes BEGAN's training steps on one batch of images."""
+    generator, encoder, decoder = (Network(part) for part in (model.generator, model.encoder, model.decoder))
+    x = to_torch(images)
+    generator_optimizer = torch.optim.Adam(generator.parameters(), lr=8e-5)
+    discriminator = [*encoder.parameters(), *decoder.parameters()]
+    discriminator_optimizer = torch.optim.Adam(discriminator, lr=8e-5)
+
+    def run() -> float:
+        k = 0.0
+        for _ in range(steps):
+            generated = generator(2.0 * torch.randn(len(x), model.generator.input_shape[1]))
+            real_loss = (decoder(encoder(x)) - x).abs().mean()
+            generated_loss = (decoder(encoder(generated)) - generated).abs().mean()
+            real = torch.autograd.grad(real_loss, discriminator)
+            both = torch.autograd.grad(generated_loss, [*generator.parameters(), *discriminator])
+            n = len(both) - len(discriminator)
+            for parameter, gradient in zip(generator.parameters(), both[:n], strict=True):
+                parameter.grad = gradient
+            for parameter, a, b in zip(discriminator, real, both[n:], strict=True):
+                parameter.grad = a - k * b
+            generator_optimizer.step()
+            discriminator_optimizer.step()
+            k = min(max(k + 1e-3 * float(0.5 * real_loss - generated_loss), 0.0), 1.0)
+        return k
+
+    return run

@@ -1,0 +1,213 @@
+"""The overpowered attack of section 4.3: pairs of images of the range that are close, and classified apart.
+
+Nothing bounds it but the generator: it searches both codes. What it finds shows that a classifier behind a projection
+is still open to whoever stays on the manifold; `inc_tf.training` trains against it.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from inc_tf.attacks.checks import check_positive
+from inc_tf.errors import InputError
+from inc_tf.projection.solvers.draining import drain
+from inc_tf.projection.solvers.protocol import check_generator
+
+Loss = Literal["squared", "cross-entropy", "margin"]
+
+_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_ROUND = 100  # steps between two looks at which pairs still improve
+
+
+class Pairs(NamedTuple):
+    """N pairs (z, z′), each the best that its search saw.
+
+    Attributes:
+      codes: z, float32 [N, k].
+      others: z′, float32 [N, k].
+      images: G(z), float32 [N, H, W, C].
+      other_images: G(z′), float32 [N, H, W, C].
+      logits: C(G(z)), float32 [N, classes].
+      other_logits: C(G(z′)), float32 [N, classes].
+      distances: ‖G(z) − G(z′)‖₂, float32 [N].
+      feasible: whether the distance is at most η, bool [N]; a pair that never came so close is the closest seen.
+      steps: that the search took, int32 [N].
+    """
+
+    codes: tf.Tensor
+    others: tf.Tensor
+    images: tf.Tensor
+    other_images: tf.Tensor
+    logits: tf.Tensor
+    other_logits: tf.Tensor
+    distances: tf.Tensor
+    feasible: tf.Tensor
+    steps: tf.Tensor
+
+
+def overpowered_pairs(
+    generator: keras.Model,
+    classifier: keras.Model,
+    pairs: int,
+    *,
+    eta: float,
+    seed: int | None = None,
+    anchors: tf.Tensor | None = None,
+    start: tuple[tf.Tensor, tf.Tensor] | None = None,
+    stddev: float = 1.0,
+    loss: Loss = "squared",
+    steps: int = 10_000,
+    learning_rate: float = 0.01,
+    multiplier_rate: float = 1.0,
+    tolerance: float = 0.0,
+) -> Pairs:
+    """max over z, z′ of the loss between C(G(z)) and C(G(z′)), subject to ‖G(z) − G(z′)‖₂ ≤ η; eqs. (1), (6) and (9).
+
+    The Lagrangian, loss + λ(‖G(z) − G(z′)‖² − η²) with λ ≤ 0, is climbed in the codes by Adam and descended in λ by
+    gradient steps, alternately; every pair has its own λ. (Eq. (3) has λ ≥ 0, with which the constraint does not bind.)
+
+    Args:
+      generator: G, from codes [N, k] to images [N, H, W, C].
+      classifier: C, from G's images to logits [N, classes].
+      pairs: N.
+      eta: η, in the distance's unit; √2.4576 on CelebA in the paper, a mean squared difference of 2e-4.
+      seed: of the codes that the search starts from; None is 0.
+      anchors: float32 [N, k], holds z there and searches z′ alone: the attack on given images. None: searches both.
+      start: (z, z′) to start from in the place of drawn ones.
+      stddev: σ of the codes drawn, z ~ N(0, σ²).
+      loss: `"squared"`: ‖p − p′‖² between the softmax outputs, the paper's; `"cross-entropy"`: −Σ p log p′, the
+        authors' later code's; `"margin"`: how far z′ is beyond the boundary of z's class, in logits.
+      steps: at most, of each pair.
+      learning_rate: of Adam, on the codes.
+      multiplier_rate: the step on λ, for a violation in units of η².
+      tolerance: a feasible pair whose loss rose by no more than this share over 100 steps is done; 0 takes all steps.
+
+    Raises `InputError` for η, rates, steps or a number of pairs not above 0, codes of another shape than [N, k], or a
+    generator and a classifier of different images.
+    """
+    check_generator(generator)
+    check_positive(pairs=pairs, eta=eta, steps=steps, learning_rate=learning_rate, multiplier_rate=multiplier_rate)
+    if classifier.input_shape[1:] != generator.output_shape[1:]:
+        raise InputError(
+            f"The generator makes images {generator.output_shape[1:]}, the classifier takes "
+            f"{classifier.input_shape[1:]}; they must be the same."
+        )
+    shape = [pairs, generator.input_shape[1]]
+    drawn = tf.random.stateless_normal([2, *shape], [0 if seed is None else seed, 0], stddev=stddev)
+    first, second = start or (drawn[0] if anchors is None else anchors, drawn[1])
+    for what, codes in {"anchors": anchors, "start": first, "start's others": second}.items():
+        if codes is not None and list(codes.shape) != shape:
+            raise InputError(f"The {what} have shape {list(codes.shape)}; they must be {shape}.")
+    search = _Search(generator, classifier, loss, eta, learning_rate, multiplier_rate, tolerance, anchors is not None)
+    return search(tf.stack([first, second], axis=1), steps)
+
+
+class _State(NamedTuple):
+    """Each pair's stage: its codes [N, 2, k], Adam's state, λ, and the best so far."""
+
+    t: tf.Tensor
+    codes: tf.Tensor
+    momentum: tf.Tensor
+    variance: tf.Tensor
+    multiplier: tf.Tensor
+    best: tf.Tensor
+    value: tf.Tensor
+    excess: tf.Tensor
+
+
+class _Search:
+    """The alternating search of one generator, classifier and set of rates."""
+
+    def __init__(self, generator, classifier, loss, eta, learning_rate, multiplier_rate, tolerance, one_sided):
+        self.generator, self.classifier = generator, classifier
+        self.loss = _LOSSES[loss]
+        self.eta, self.tolerance, self.one_sided = eta, tolerance, one_sided
+        self.learning_rate, self.multiplier_rate = learning_rate, multiplier_rate
+
+    @tf.function(reduce_retracing=True)
+    def __call__(self, codes: tf.Tensor, steps: int) -> Pairs:
+        n = tf.shape(codes)[0]
+        zeros, infinite = tf.zeros_like(codes), tf.fill([n], float("inf"))
+        first = _State(tf.zeros([n]), codes, zeros, zeros, tf.zeros([n]), codes, -infinite, infinite)
+
+        def advance(_, state):
+            left = steps - tf.cast(state.t[0], tf.int32)
+            new = tf.while_loop(
+                lambda _: True, lambda s: (self._step(s),), (state,), maximum_iterations=tf.minimum(_ROUND, left)
+            )[0]
+            stalled = (new.excess <= 0) & (new.value <= state.value + self.tolerance * tf.abs(state.value))
+            return new, stalled & (self.tolerance > 0)
+
+        state, rounds, _ = drain(advance, codes, first, -(-steps // _ROUND))
+        return self._pairs(state, tf.minimum(rounds * _ROUND, steps))
+
+    def _evaluate(self, codes: tf.Tensor) -> tuple:
+        """Images [N, 2, H, W, C], logits [N, 2, classes] and ‖G(z) − G(z′)‖² [N] of the pairs."""
+        n, k = tf.shape(codes)[0], codes.shape[2]
+        images = self.generator(tf.reshape(codes, [-1, k]), training=False)
+        logits = self.classifier(images, training=False)
+        images = tf.reshape(images, [n, 2, *images.shape[1:]])
+        difference = images[:, 0] - images[:, 1]
+        return images, tf.reshape(logits, [n, 2, logits.shape[1]]), tf.reduce_sum(tf.square(difference), axis=[1, 2, 3])
+
+    def _step(self, state: _State) -> _State:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(state.codes)
+            _, logits, squared = self._evaluate(state.codes)
+            value = self.loss(logits[:, 0], logits[:, 1])
+            excess = squared / self.eta**2 - 1
+            lagrangian = value + state.multiplier * excess
+        gradient = tape.gradient(lagrangian, state.codes)
+        if self.one_sided:
+            gradient *= tf.constant([0.0, 1.0])[tf.newaxis, :, tf.newaxis]
+        t = state.t + 1.0
+        momentum = _BETA_1 * state.momentum + (1 - _BETA_1) * gradient
+        variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(gradient)
+        rate = self.learning_rate * tf.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
+        step = rate[:, tf.newaxis, tf.newaxis] * momentum / (tf.sqrt(variance) + _TINY)
+        feasible, was_feasible = excess <= 0, state.excess <= 0
+        better = tf.where(feasible, ~was_feasible | (value > state.value), ~was_feasible & (excess < state.excess))
+        return _State(
+            t=t,
+            codes=state.codes + step,
+            momentum=momentum,
+            variance=variance,
+            multiplier=tf.minimum(0.0, state.multiplier - self.multiplier_rate * excess),
+            best=tf.where(better[:, tf.newaxis, tf.newaxis], state.codes, state.best),
+            value=tf.where(better, value, state.value),
+            excess=tf.where(better, excess, state.excess),
+        )
+
+    def _pairs(self, state: _State, steps: tf.Tensor) -> Pairs:
+        images, logits, squared = self._evaluate(state.best)
+        return Pairs(
+            state.best[:, 0],
+            state.best[:, 1],
+            images[:, 0],
+            images[:, 1],
+            logits[:, 0],
+            logits[:, 1],
+            tf.sqrt(squared),
+            state.excess <= 0,
+            steps,
+        )
+
+
+def _squared(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.math.squared_difference(tf.nn.softmax(logits), tf.nn.softmax(others)), axis=1)
+
+
+def _cross_entropy(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(logits), others)
+
+
+def _margin(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    own = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1], on_value=True, off_value=False)
+    return tf.reduce_max(tf.where(own, others.dtype.min, others), axis=1) - tf.reduce_sum(
+        tf.where(own, others, 0.0), axis=1
+    )
+
+
+_LOSSES: dict[str, Callable] = {"squared": _squared, "cross-entropy": _cross_entropy, "margin": _margin}
