@@ -225,16 +225,17 @@ def in_turn(runs: dict[str, Callable], repeats: int, units: float, work: int) ->
 
 
 MEMORY_CHILD = """
-import resource, sys
+import re, sys
 import numpy as np, inc_tf as inc
 images = np.random.default_rng(0).uniform(size=(10_000, 28, 28, 1)).astype(np.float32)
 inc.LatentProjector(inc.load("mnist-vae").generator, *eval(sys.argv[1], vars(inc)))(images)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+# Not getrusage's maximum, which a process inherits from the one that started it.
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) / 2**20)
 """
 
 
 def memory(generator, images, sizes) -> dict:
-    """Peak resident memory of projecting 10,000 images, each in a process of its own, everything included."""
+    """Peak resident memory of projecting 10,000 images, each in a process of its own, everything included; on Linux."""
     rows = []
     for parts in ("(Adam(steps=3),)", "(LevenbergMarquardt(2), Nearest())", "(LBFGS(3), Normal(10))"):
         done = subprocess.run([sys.executable, "-c", MEMORY_CHILD, parts], capture_output=True, text=True, check=True)
@@ -385,7 +386,10 @@ def began_solvers(generator, images, sizes) -> dict:
 
 
 def began_speed(generator, images, sizes) -> dict:
-    """Image-steps/s of Adam's search through BEGAN's generator at three widths, ours and PyTorch's in turn."""
+    """Image-steps/s of Adam's search through BEGAN's generator at three widths, ours and PyTorch's in turn.
+
+    Beside them, what TensorFlow's convolution alone, of that width at 64×64, and its gradient reach.
+    """
     rows, batch, steps = [], sizes["began_batch"], sizes["began_steps"]
     for width in (32, 64, 128):
         generator = seeded_began(width).generator
@@ -396,8 +400,22 @@ def began_speed(generator, images, sizes) -> dict:
 
             runs["PyTorch"] = inversion(generator, x, steps)
         work = 2 * flops(generator) * batch * steps  # the gradient of the code is another product each
-        rows += [{"width": width, **row} for row in in_turn(runs, sizes["repeats"], batch * steps, work)]
+        alone = convolution_gflops(batch, width)
+        for row in in_turn(runs, sizes["repeats"], batch * steps, work):
+            rows.append({"width": width, **row, "of_convolution": row["gflops"] / alone})
     return {"batch": batch, "steps": steps, "rows": rows}
+
+
+def convolution_gflops(batch: int, width: int) -> float:
+    """The rate of a 3×3 convolution from `width` to `width` channels at 64×64 and of its input's gradient."""
+    x, kernel = tf.random.normal([batch, 64, 64, width]), tf.random.normal([3, 3, width, width])
+
+    @tf.function
+    def both():
+        y = tf.nn.conv2d(x, kernel, 1, "SAME")
+        return tf.reduce_sum(tf.nn.conv2d_transpose(y, kernel, x.shape, 1, "SAME"))
+
+    return 2 * 2 * batch * 64 * 64 * 9 * width**2 / seconds(lambda: both().numpy(), 5) / 1e9
 
 
 def began_training(generator, images, sizes) -> dict:

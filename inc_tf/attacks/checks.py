@@ -36,7 +36,7 @@ def check_inputs(classifier: Classifier, images, labels, bounds: Bounds) -> Inpu
     shape = getattr(classifier, "input_shape", images.shape)[1:]
     check_images(images, shape, bounds)
     images = tf.cast(images, tf.float32)
-    classes = _check_classifier(classifier, images[:_TRIED_IMAGES])
+    classes = check_classifier(classifier, images[:_TRIED_IMAGES])
     return Inputs(images, check_labels(labels, len(images), classes))
 
 
@@ -84,8 +84,11 @@ def check_confidence(confidence: float) -> None:
         raise InputError(f"confidence is {confidence}; it must be at least 0.")
 
 
-def _check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
-    """The number of classes, once the classifier has been tried on a few images."""
+def check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
+    """The number of classes, once the classifier has been tried on a few images, float32 [n, H, W, C].
+
+    Raises `InputError` where it returns something other than logits [n, classes], or has no gradient.
+    """
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = tf.convert_to_tensor(classifier(images))
