@@ -28,6 +28,7 @@ import click
 import keras
 import numpy as np
 import tensorflow as tf
+from gauss_newton_cg import GaussNewtonCG
 from tabulate import tabulate
 
 import inc_tf as inc
@@ -375,6 +376,9 @@ def began_solvers(generator, images, sizes) -> dict:
         "Adam 0.1, T=200": inc.Adam(0.1, 200),
         "L-BFGS, 20 steps": inc.LBFGS(20),
         "L-BFGS": inc.LBFGS(),
+        "Gauss–Newton–CG, 1 step of 16 products": GaussNewtonCG(1),
+        "Gauss–Newton–CG, 3 steps of 16 products": GaussNewtonCG(3),
+        "Gauss–Newton–CG, 5 steps of 8 products": GaussNewtonCG(5, 8),
     }
     for name, solver in candidates.items():
         projector = inc.LatentProjector(generator, solver)

@@ -6,6 +6,7 @@ caller's affair.
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -185,7 +186,7 @@ def _load_celeba(split: str) -> tuple[np.ndarray, np.ndarray]:
         except tf.errors.OpError as error:
             raise InputError(
                 f"celeb_a in {str(_data_dir())!r} cannot be read after image {done} of {n} of {split!r} "
-                f"({str(error.message).splitlines()[0][:200]}): its files are incomplete or damaged. {_CELEBA_REMEDY}"
+                f"({_reason(error)}): its files are incomplete or damaged. {_CELEBA_REMEDY}"
             ) from error
     if done != n:
         raise InputError(f"celeb_a in {str(_data_dir())!r} holds {done} of {n} images of {split!r}. {_CELEBA_REMEDY}")
@@ -238,6 +239,12 @@ def _celeba_folder(folder: Path, split: str) -> tuple[tf.data.Dataset, int]:
         ([str(folder / row[0]) for row in rows], [row[male] == "1" for row in rows])
     )
     return names.map(lambda name, is_male: (_checked(name), is_male)), len(rows)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What went wrong, without the names of the graph's nodes."""
+    said = re.sub(r"\{\{.*?\}\}\s*", "", error.message)
+    return said.split("assertion failed: ")[-1].split("\n")[0].strip("[]")[:300]
 
 
 def _checked(name: tf.Tensor) -> tf.Tensor:

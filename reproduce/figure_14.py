@@ -18,7 +18,7 @@ from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILON = 0.2
 SHOWN = 30
-DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)"}
+DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)", "inc-fast": "… by the fast solver"}
 
 
 @click.command("figure_14")
@@ -56,7 +56,7 @@ def draw(record: Record, experiment: Experiment, moves: dict) -> plt.Figure:
     codes = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     generated = experiment.models["generative"].generator.predict(codes, batch_size=1000, verbose=0)
     classes = experiment.models["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
-    figure, panels = plt.subplots(1, 2, figsize=(12, 5.5), sharey=True)
+    figure, panels = plt.subplots(1, len(DEFENSES), figsize=(17, 5.5), sharey=True)
     for axes, (name, label) in zip(panels, DEFENSES.items(), strict=True):
         mesh = axes.pcolormesh(line, line, classes.reshape(120, 120), cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5)
         start, end = (part[:SHOWN] for part in moves[name])

@@ -12,6 +12,7 @@ from inc_tf.attacks.cw_l0 import cw_l0
 from inc_tf.attacks.cw_l2 import cw_l2
 from inc_tf.attacks.cw_linf import cw_linf
 from inc_tf.attacks.fgsm import fgsm
+from inc_tf.attacks.overpowered import overpowered_pairs
 from inc_tf.attacks.pgd import pgd
 
-__all__ = ["bim", "combined", "cw_l0", "cw_l2", "cw_linf", "fgsm", "pgd", "substitute"]
+__all__ = ["bim", "combined", "cw_l0", "cw_l2", "cw_linf", "fgsm", "overpowered_pairs", "pgd", "substitute"]

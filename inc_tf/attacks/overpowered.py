@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
-from inc_tf.attacks.checks import check_positive
+from inc_tf.attacks.checks import check_classifier, check_positive
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import check_generator
@@ -84,8 +84,8 @@ def overpowered_pairs(
       multiplier_rate: the step on λ, for a violation in units of η².
       tolerance: a feasible pair whose loss rose by no more than this share over 100 steps is done; 0 takes all steps.
 
-    Raises `InputError` for η, rates, steps or a number of pairs not above 0, codes of another shape than [N, k], or a
-    generator and a classifier of different images.
+    Raises `InputError` for η, rates, steps or a number of pairs not above 0, codes of another shape than [N, k], a
+    generator and a classifier of different images, or a classifier that returns no logits or has no gradient.
     """
     check_generator(generator)
     check_positive(pairs=pairs, eta=eta, steps=steps, learning_rate=learning_rate, multiplier_rate=multiplier_rate)
@@ -100,6 +100,7 @@ def overpowered_pairs(
     for what, codes in {"anchors": anchors, "start": first, "start's others": second}.items():
         if codes is not None and list(codes.shape) != shape:
             raise InputError(f"The {what} have shape {list(codes.shape)}; they must be {shape}.")
+    check_classifier(classifier, generator(first[:2], training=False))
     search = _Search(generator, classifier, loss, eta, learning_rate, multiplier_rate, tolerance, anchors is not None)
     return search(tf.stack([first, second], axis=1), steps)
 

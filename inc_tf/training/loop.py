@@ -58,7 +58,7 @@ def run(
             raise InputError(
                 f"The state in {str(directory)!r} is another network's: choose another --run-dir or delete it."
             ) from error
-    first, earlier, started = int(done), float(seconds), time.monotonic()
+    first, earlier, started = int(done.numpy()), float(seconds.numpy()), time.monotonic()
     writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
     with writer.as_default(), tqdm(total=steps, initial=first, desc=directory.name, unit="step") as bar:
         for t in range(first, steps):
@@ -76,7 +76,7 @@ def run(
                 seconds.assign(earlier + time.monotonic() - started)
                 manager.save(t + 1)
                 writer.flush()
-    return float(seconds)
+    return float(seconds.numpy())
 
 
 def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[..., Scalars]:
@@ -103,9 +103,7 @@ def replicas() -> int:
 
 
 def share(rows: tf.Tensor) -> tf.Tensor:
-    """This replica's part of a batch. Raises `InputError` where the batch cannot be shared alike."""
-    if len(rows) % replicas():
-        raise InputError(f"A batch of {len(rows)} cannot be shared alike by {replicas()} replicas.")
+    """This replica's part of a batch, whose size `Batches` has checked."""
     size = len(rows) // replicas()
     first = size * tf.distribute.get_replica_context().replica_id_in_sync_group
     return rows[first : first + size]
@@ -122,6 +120,8 @@ class Batches:
     def __init__(self, n: int, batch_size: int, seed: int):
         if not 1 <= batch_size <= n:
             raise InputError(f"A batch of {batch_size} images cannot be drawn from {n}.")
+        if batch_size % replicas():
+            raise InputError(f"A batch of {batch_size} cannot be shared alike by {replicas()} replicas.")
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self._epoch, self._order = -1, np.empty(0, int)
 

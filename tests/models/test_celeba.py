@@ -46,7 +46,7 @@ def test_the_papers_width_builds_and_inverts(rng):
     target = generator(rng.normal(size=(1, 128)).astype(np.float32))
     start = inc.LatentProjector(generator, inc.Adam(0.05, 1), inc.Normal(stddev=2.0))(target)
     found = inc.LatentProjector(generator, inc.Adam(0.05, 20), inc.Normal(stddev=2.0))(target)
-    assert found.distances[0] < 0.7 * start.distances[0]
+    assert found.distances[0] < 0.8 * start.distances[0]
 
 
 def test_the_discriminator_narrows_as_the_repositorys():

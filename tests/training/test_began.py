@@ -51,11 +51,11 @@ def test_a_step_moves_k_and_both_networks_as_the_reference(tmp_path):
     balance = 0.5 * logged["loss/real"] - logged["loss/generated"]
     assert logged["convergence"] == pytest.approx(real + abs(balance), rel=1e-5)
     assert 0 < logged["k"] == pytest.approx(min(1, 10 * balance), rel=1e-4)
-    # Adam's first step is the learning rate, up or down, wherever there is a gradient.
+    # Adam's first step is the learning rate, up or down, where the gradient is well above its ε of 1e-7.
     for part in ("generator", "encoder", "decoder"):
         before, after = getattr(untrained, part).get_weights(), getattr(model, part).get_weights()
         steps = np.concatenate([np.abs(b - a).ravel() for a, b in zip(before, after, strict=True)])
-        assert np.median(steps) == pytest.approx(1e-3, rel=0.01)
+        assert 0.5e-3 < np.median(steps) < 1.01e-3
     # k was 0, so that the discriminator only learnt to reconstruct real images.
     assert np.abs(model(images.images) - images.images).mean() < real
     assert {"samples", "reconstructions"} <= set(events.Tags()["tensors"])

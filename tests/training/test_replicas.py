@@ -30,13 +30,14 @@ digits = data.load("digits", "train").take(40)
 small = lambda: keras.Sequential(
     [keras.layers.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, kernel_regularizer="l2")]
 )
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])  # one for all: two would mix up their collectives
 runs = {
     "vae": (mnist.vae_2d, vae.train, digits, {"batch_size": 20}),
     "classifier": (small, classifier.train, digits, {"batch_size": 20, "mirror": True}),
     "began": (lambda: celeba.began(4, 8), began.train, faces, {"batch_size": 8, "proportional_gain": 1.0}),
 }
 for name, (build, train, images, arguments) in runs.items():
-    for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    for strategy in (None, mirrored):
         replicas = strategy.num_replicas_in_sync if strategy else 1
         with strategy.scope() if strategy else nullcontext():
             keras.utils.set_random_seed(0)
@@ -64,8 +65,9 @@ def child(tmp_path_factory):
 def test_two_replicas_take_the_steps_of_one(child, name):
     with np.load(child[0] / f"{name}-1.npz") as one, np.load(child[0] / f"{name}-2.npz") as two:
         differences = np.concatenate([np.abs(one[key] - two[key]).ravel() for key in one.files])
-    # Adam makes a whole step of a gradient that is nothing but rounding, so a few weights may differ by steps.
-    assert np.quantile(differences, 0.99) < 1e-5
+    # Adam makes a whole step, of 1e-4 to 1e-3, of a gradient that is nothing but rounding: so a few weights differ.
+    assert np.median(differences) < 1e-5
+    assert np.quantile(differences, 0.99) < 1e-3
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused(child):
