@@ -61,13 +61,13 @@ def child(tmp_path_factory):
     return out, done.stdout
 
 
-@pytest.mark.parametrize("name", ["vae", "classifier", "began"])
-def test_two_replicas_take_the_steps_of_one(child, name):
+@pytest.mark.parametrize(("name", "rate"), [("vae", 1e-3), ("classifier", 1e-4), ("began", 8e-5)])
+def test_two_replicas_take_the_steps_of_one(child, name, rate):
     with np.load(child[0] / f"{name}-1.npz") as one, np.load(child[0] / f"{name}-2.npz") as two:
         differences = np.concatenate([np.abs(one[key] - two[key]).ravel() for key in one.files])
-    # Adam makes a whole step, of 1e-4 to 1e-3, of a gradient that is nothing but rounding: so a few weights differ.
-    assert np.median(differences) < 1e-5
-    assert np.quantile(differences, 0.99) < 1e-3
+    # Four steps of Adam, each about its learning rate, which it also takes where a gradient is nothing but rounding.
+    assert np.median(differences) < 0.05 * rate
+    assert np.quantile(differences, 0.99) < rate
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused(child):
