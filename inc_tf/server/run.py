@@ -1,5 +1,6 @@
 """Running the server until it is told to stop."""
 
+import os
 from pathlib import Path
 
 import uvicorn
@@ -27,6 +28,8 @@ def serve(
 
     Raises `InputError` where there is no model, or one cannot be loaded.
     """
+    # A search is one chain of small operations, which loses a fifth of its time being handed between threads.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     failures: list[BaseException] = []
 
     def failed(error: BaseException) -> None:
