@@ -13,6 +13,7 @@ from inc_tf import attacks, checkpoints, data, evaluation
 from inc_tf.checkpoints import load
 from inc_tf.defense import Classification, InvertAndClassify, threshold_at
 from inc_tf.errors import InputError
+from inc_tf.interop import to_art, to_foolbox
 from inc_tf.projection import (
     LBFGS,
     Adam,
@@ -52,4 +53,6 @@ __all__ = [
     "evaluation",
     "load",
     "threshold_at",
+    "to_art",
+    "to_foolbox",
 ]

@@ -29,7 +29,7 @@ def main() -> None:
 @main.command()
 @click.argument("name")
 @click.option(
-    "--adversarial", type=click.Choice(["overpowered"]), help="Train against this attack, from NAME's weights."
+    "--adversarial", type=click.Choice(["overpowered", "pgd"]), help="Train against this attack, from NAME's weights."
 )
 @click.option("--mu", type=float, help="Weight of the loss on what the attack finds, instead of the recipe's.")
 @click.option("--seed", default=0, show_default=True, help="Of the weights, the order of the data and the noise.")
@@ -87,6 +87,55 @@ class _Scripts(click.Group):
 @main.group(cls=_Scripts)
 def reproduce() -> None:
     """Draw a table or figure of the paper: a JSON record, a table and a plot."""
+
+
+_FILE = click.Path(path_type=Path)
+
+
+@main.command()
+@click.option("--classifier", required=True, type=_FILE, help="C, a .keras file: images → logits.")
+@click.option("--generator", required=True, type=_FILE, help="G, a .keras file: codes → images.")
+@click.option("--encoder", type=_FILE, help="E, a .keras file: images → codes, where there is one.")
+@click.option("--data", "archive", required=True, type=_FILE, help="An .npz of images [N, H, W, C] and labels [N].")
+@click.option("--bounds", nargs=2, default=(0.0, 1.0), show_default=True, help="Of a pixel's values.")
+@click.option(
+    "--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3 of the bounds]"
+)
+@click.option("--n", default=100, show_default=True, help="The first N images.")
+@click.option("--n-dear", default=100, show_default=True, help="Images for the attacks through a search.")
+@click.option("--seed", default=0, show_default=True, help="Of the attacks and the search's starts.")
+@click.option("--out", default="results", type=_FILE, show_default=True, help="The results' folder.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def evaluate(
+    classifier: Path,
+    generator: Path,
+    encoder: Path | None,
+    archive: Path,
+    bounds: tuple[float, float],
+    epsilons: tuple[float, ...],
+    n: int,
+    n_dear: int,
+    seed: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Attack your own classifier behind a projection onto your own generator, in every way that we know."""
+    from inc_tf import data
+    from reproduce import _adaptive
+
+    images = data.archive(archive, bounds)
+    _adaptive.evaluate(
+        classifier,
+        generator,
+        encoder,
+        images,
+        n=n,
+        dear=n_dear,
+        epsilons=epsilons,
+        seed=seed,
+        out=out,
+        quiet=quiet,
+    )
 
 
 @main.command()

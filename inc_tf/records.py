@@ -29,6 +29,7 @@ class Record:
       deviations: where this departs from the paper, a sentence each.
       seconds: what the computation took, over all runs that contributed.
       rows: one figure each; see `add`.
+      checks: of whether the rows are to be believed, where there are some: `check`, `passed`, `finding`, `n`.
     """
 
     artefact: str
@@ -40,6 +41,7 @@ class Record:
     deviations: list[str] = field(default_factory=list)
     seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)
+    checks: list[dict] = field(default_factory=list)
 
     def add(
         self,

@@ -1,8 +1,11 @@
 """How the library's parts go into a `.keras` file and come out of it again."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import keras
+
+from inc_tf.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,16 @@ def deserialized(config: dict, *names: str) -> dict:
     return {
         name: keras.saving.deserialize_keras_object(value) if name in names else value for name, value in config.items()
     }
+
+
+def load_file(path: Path) -> keras.Model:
+    """Load the model of any `.keras` file, in Keras's safe mode; raises `InputError` where it cannot be loaded."""
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}.")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras wraps what is wrong with a file in many ways
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"{str(path)!r} cannot be loaded ({said}); it must be a .keras file that Keras saved."
+        ) from error

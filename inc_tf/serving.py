@@ -26,7 +26,7 @@ from inc_tf.models.skip import skip_network
 from inc_tf.projection import LBFGS, Adam, DeepImagePrior, Encoder, LatentProjector, LevenbergMarquardt, Normal
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
-from inc_tf.serialization import Settings
+from inc_tf.serialization import Settings, load_file
 
 CARD = Path("assets") / "card.json"
 KERAS_FILE = Path("assets.extra") / "defense.keras"
@@ -143,15 +143,7 @@ def export_named(
 
 
 def _from_file(path: Path) -> InvertAndClassify:
-    if not path.is_file():
-        raise InputError(f"There is no file {str(path)!r}.")
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        said = str(error).strip().split("\n")[0][:200]
-        raise InputError(
-            f"{str(path)!r} cannot be loaded ({said}); it must be a .keras file that Keras saved."
-        ) from error
+    model = load_file(path)
     if not isinstance(model, InvertAndClassify):
         raise InputError(f"{str(path)!r} holds a {type(model).__name__}; it must hold an InvertAndClassify.")
     return model

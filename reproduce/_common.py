@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import keras
@@ -25,12 +26,14 @@ CHECKPOINTS = {
     "mnist": {
         "classifier": "mnist-classifier",
         "robust": "mnist-classifier-overpowered",
+        "pgd": "mnist-classifier-pgd",
         "generative": "mnist-vae",
         "generative-2d": "mnist-vae-2d",
     },
     "digits": {
         "classifier": "digits-classifier",
         "robust": "digits-classifier-overpowered",
+        "pgd": "digits-classifier-pgd",
         "generative": "digits-vae",
         "generative-2d": "digits-vae-2d",
     },
@@ -82,8 +85,11 @@ class Run:
     """One run of a script: its images, its finished work, its record.
 
     `checkpoints` are the SHA-256 of each by name, `papers` is the data set that the paper has there, and `quick` says
-    whether the images are fewer than there are.
+    whether the images are fewer than there are. `models` are the parts of its defences by name, `defenses` those built
+    so far.
     """
+
+    models: dict[str, Any]
 
     def __init__(
         self,
@@ -99,6 +105,7 @@ class Run:
         self.name = str(context.command.name)
         self.data = images
         self.quiet, self.out, self.papers = quiet, out, papers
+        self.defenses: dict[str, keras.Model] = {}
         self.store = Store(out / "units")
         self.record = Record(
             artefact=self.name,
@@ -137,7 +144,6 @@ class Experiment(Run):
     """A run on the bundled or the data directory's own test images, with checkpoints of `CHECKPOINTS`.
 
     The arguments are the script's options, then the `models` that it needs, and the data set that the paper has there.
-    `defenses` are those built of the models so far.
     """
 
     def __init__(
@@ -159,7 +165,6 @@ class Experiment(Run):
         images = test if full else test.take(n)
         needed = {model: CHECKPOINTS[name][model] for model in models}
         self.models = {model: checkpoints.load(checkpoint) for model, checkpoint in needed.items()}
-        self.defenses: dict[str, keras.Model] = {}
         hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in needed.values()}
         super().__init__(images, hashes, seed, out, quiet, papers, quick=len(images) < len(test))
         if name == "digits":

@@ -1,5 +1,6 @@
 """Attacks × defences over images: what most tables and figures are made of, shard by shard and kept as it comes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,10 +14,13 @@ from inc_tf import data, evaluation
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
-from reproduce._common import Experiment
+from reproduce._common import Run
 
 SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 50}
 """Images a unit of work, by data set: what a kill may cost is minutes."""
+
+_SMALL = 3072
+"""Values of an image up to which the least-squares solver is the faster one, as on 32×32 colour images."""
 
 # An attack's method, and the model that it is run on: one of the experiment's.
 _METHODS: dict[str, tuple[Callable, str]] = {
@@ -37,9 +41,18 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "unrolled": (inc.attacks.pgd, "unrolled"),
     "implicit": (inc.attacks.pgd, "implicit"),
     "latent": (inc.attacks.latent, "latent"),
+    "implicit-fgsm": (inc.attacks.fgsm, "implicit"),
+    "square": (inc.attacks.square, "own"),
+    "spsa": (inc.attacks.spsa, "own"),
+    "boundary": (inc.attacks.boundary, "own"),
+    # In ℓ2.
+    "pgd-l2": (inc.attacks.pgd, "classifier"),
+    "own-l2": (inc.attacks.pgd, "own"),
+    "implicit-l2": (inc.attacks.pgd, "implicit"),
+    "square-l2": (inc.attacks.square, "own"),
 }
 
-CLASSIFIERS = {"undefended": "classifier", "manifold-trained": "robust"}
+CLASSIFIERS = {"undefended": "classifier", "manifold-trained": "robust", "pgd-trained": "pgd"}
 """The defences that are a classifier and nothing more, by the records' name: the part of `CHECKPOINTS` that each is."""
 
 # The searches for a code, solver and start, by the records' name of the defence.
@@ -48,6 +61,8 @@ SEARCHES: dict[str, dict[str, tuple[Solver, Start]]] = {
         "inc": (inc.Adam(), inc.Normal()),
         "inc-fast": (inc.LevenbergMarquardt(), inc.Nearest()),
         "inc-lbfgs": (inc.LBFGS(), inc.Nearest()),
+        "inc-100": (inc.Adam(steps=100), inc.Normal()),
+        "inc-500": (inc.Adam(steps=500), inc.Normal()),
     },
     # The paper's learning rate there; codes start as BEGAN's were drawn.
     "celeb_a": {
@@ -87,13 +102,14 @@ def attack_name(attack: Attack) -> str:
 
 
 def sweep(
-    experiment: Experiment,
+    experiment: Run,
     images: data.Dataset,
     attacks: list[Attack],
     defenses: list[str],
     keep: tuple[str, ...] = (),
+    seed: int | None = None,
 ) -> dict[tuple[Attack, str], Arrays]:
-    """Every attack on `images` against every defence.
+    """Every attack on `images` against every defence; `seed` is the defences', in the place of the run's.
 
     Answers by (attack, defence): `correct`, bool [N], and, behind a projector, `distance`, float32 [N], and the parts
     of the `Classification` that `keep` names.
@@ -101,12 +117,13 @@ def sweep(
     parts: dict[tuple[Attack, str], list[Arrays]] = {(attack, name): [] for attack in attacks for name in defenses}
     total = len(parts) * len(images)
     with tqdm(total=total, desc=experiment.name, unit="image", disable=experiment.quiet) as bar:
-        for shard in images.shards(SHARDS[images.name]):
+        for shard in images.shards(SHARDS.get(images.name, 100)):
             for attack in attacks:
                 attacked = attack_images(experiment, attack, shard)
                 for name in defenses:
                     key = {**attack.key(), "defense": name, **({"keep": keep} if keep else {})}
-                    answer = experiment.cached(key, shard, lambda: _answer(experiment, name, attacked, keep))  # noqa: B023
+                    key |= {} if seed is None else {"defense_seed": seed}
+                    answer = experiment.cached(key, shard, lambda: _answer(experiment, name, attacked, keep, seed))  # noqa: B023
                     parts[attack, name].append(answer)
                     bar.update(len(shard))
     return {
@@ -115,7 +132,7 @@ def sweep(
 
 
 def add_accuracies(
-    experiment: Experiment, answers: dict[tuple[Attack, str], Arrays], paper: dict[str, dict] | None = None
+    experiment: Run, answers: dict[tuple[Attack, str], Arrays], paper: dict[str, dict] | None = None
 ) -> None:
     """Add to the record the accuracy of each case, and the mean distance where there is one.
 
@@ -129,7 +146,7 @@ def add_accuracies(
             experiment.record.add(evaluation.mean(answer["distance"]), metric="distance", **labels)
 
 
-def attack_images(experiment: Experiment, attack: Attack, images: data.Dataset) -> data.Dataset:
+def attack_images(experiment: Run, attack: Attack, images: data.Dataset) -> data.Dataset:
     """`images` as `attack` leaves them."""
     if attack.name == "clean":
         return images
@@ -146,7 +163,7 @@ def attack_images(experiment: Experiment, attack: Attack, images: data.Dataset) 
     return replace(images, images=experiment.cached(attack.key(), images, run)["images"])
 
 
-def build_defense(experiment: Experiment, name: str) -> keras.Model:
+def build_defense(experiment: Run, name: str) -> keras.Model:
     """The defence that the records call `name`, of the experiment's models; built once."""
     if name not in experiment.defenses:
         classifier, bounds = experiment.models["classifier"], experiment.data.bounds
@@ -158,20 +175,33 @@ def build_defense(experiment: Experiment, name: str) -> keras.Model:
     return experiment.defenses[name]
 
 
-def _projector(experiment: Experiment, name: str) -> keras.Layer:
+def _projector(experiment: Run, name: str) -> keras.Layer:
     model = experiment.models["generative"]
     if name == "autoencode":
         return inc.EncoderProjector(model.encoder, model.generator)
-    return inc.LatentProjector(
-        model.generator, *SEARCHES["celeb_a" if experiment.record.dataset == "celeb_a" else "mnist"][name]
-    )
+    return inc.LatentProjector(model.generator, *_searches(experiment)[name])
 
 
-def _answer(experiment: Experiment, name: str, images: data.Dataset, keep: tuple[str, ...]) -> Arrays:
+def _searches(experiment: Run) -> dict[str, tuple[Solver, Start]]:
+    """The data set's own; for models that a user brings, by the size of the generator's images."""
+    name = experiment.record.dataset
+    if name in SEARCHES:
+        return SEARCHES[name]
+    model = experiment.models["generative"]
+    if math.prod(model.generator.output_shape[1:]) <= _SMALL:
+        return SEARCHES["mnist"]
+    stddev = getattr(model, "latent_stddev", 1.0)
+    return {
+        "inc": (inc.Adam(0.01), inc.Normal(stddev=stddev)),
+        "inc-fast": (inc.LBFGS(), inc.Nearest(stddev=stddev)),
+    }
+
+
+def _answer(experiment: Run, name: str, images: data.Dataset, keep: tuple[str, ...], seed: int | None) -> Arrays:
     defense = build_defense(experiment, name)
     if not isinstance(defense, inc.InvertAndClassify):
         return {"correct": defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels}
-    answer = defense(images.images, seed=experiment.record.seed)
+    answer = defense(images.images, seed=experiment.record.seed if seed is None else seed)
     return {
         "correct": answer.predictions.numpy() == images.labels,
         "distance": answer.distances.numpy(),

@@ -175,7 +175,7 @@ def test_the_default_threshold_rejects_one_clean_image_in_twenty():
         ({"model": "digits", "solver": "newton"}, "There is no solver 'newton'"),
         ({"model": "digits", "classifier": "a"}, "'digits' has its own classifier; only 'dip' takes one"),
         ({"model": "dip", "solver": "lm"}, "cannot be 'lm'"),
-        ({"model": "dip", "classifier": "a.keras"}, "'a.keras' could not be loaded: there is no such file"),
+        ({"model": "dip", "classifier": "a.keras"}, "There is no file 'a.keras'"),
         ({"model": "digits", "steps": 0}, "steps is 0; it must be at least 1"),
         ({"model": "digits", "threshold": -1.0}, "threshold η is -1.0"),
         ({"model": "digits", "threshold": 1.0, "dtype": "int8"}, "type is 'int8'; it must be float32 or uint8"),

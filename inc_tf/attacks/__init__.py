@@ -8,6 +8,7 @@ place, `substitute` and `combined` train, and `differentiable` makes of the defe
 
 from inc_tf.attacks import combined, differentiable, substitute
 from inc_tf.attacks.bim import bim
+from inc_tf.attacks.boundary import boundary
 from inc_tf.attacks.cw_l0 import cw_l0
 from inc_tf.attacks.cw_l2 import cw_l2
 from inc_tf.attacks.cw_linf import cw_linf
@@ -15,10 +16,13 @@ from inc_tf.attacks.fgsm import fgsm
 from inc_tf.attacks.latent import latent
 from inc_tf.attacks.overpowered import overpowered_pairs
 from inc_tf.attacks.pgd import pgd
+from inc_tf.attacks.spsa import spsa
+from inc_tf.attacks.square import square
 from inc_tf.attacks.worst_case import worst_case
 
 __all__ = [
     "bim",
+    "boundary",
     "combined",
     "cw_l0",
     "cw_l2",
@@ -28,6 +32,8 @@ __all__ = [
     "latent",
     "overpowered_pairs",
     "pgd",
+    "spsa",
+    "square",
     "substitute",
     "worst_case",
 ]

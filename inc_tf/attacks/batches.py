@@ -8,11 +8,11 @@ from tqdm import tqdm
 BATCH_SIZE = 256
 
 
-def in_batches(attack: Callable[..., tf.Tensor], *rows: tf.Tensor) -> tf.Tensor:
-    """``attack(*batch)`` for `BATCH_SIZE` rows of each tensor at a time; the answers in one tensor.
+def in_batches(attack: Callable[..., tf.Tensor], *rows: tf.Tensor, size: int = BATCH_SIZE) -> tf.Tensor:
+    """``attack(*batch)`` for `size` rows of each tensor at a time; the answers in one tensor.
 
     After ten seconds it shows how many batches are done, where there are several.
     """
-    starts = range(0, len(rows[0]), BATCH_SIZE)
+    starts = range(0, len(rows[0]), size)
     with tqdm(starts, desc="attack", unit="batch", delay=10, leave=False, disable=len(starts) < 2) as shown:
-        return tf.concat([attack(*(tensor[i : i + BATCH_SIZE] for tensor in rows)) for i in shown], axis=0)
+        return tf.concat([attack(*(tensor[i : i + size] for tensor in rows)) for i in shown], axis=0)

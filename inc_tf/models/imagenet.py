@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from inc_tf.errors import InputError
+from inc_tf.serialization import load_file
 
 CLASSES = 1000
 _PAPERS = "ResNet152"
@@ -75,14 +76,7 @@ def load_classifier(path_or_name: str) -> keras.Model:
     Raises `InputError` for a file that is missing or unreadable, for an unknown name, and for a model that does not map
     images [N, H, W, 3] of a fixed size to one logit a class. Runs no code of the file.
     """
-    if path_or_name.endswith(".keras"):
-        try:
-            classifier = keras.saving.load_model(path_or_name, compile=False, safe_mode=True)
-        except Exception as error:  # Keras wraps what is wrong with a file in many ways
-            reason = "there is no such file" if not Path(path_or_name).exists() else str(error).splitlines()[0][:200]
-            raise InputError(f"The classifier {path_or_name!r} could not be loaded: {reason}.") from error
-    else:
-        classifier = application(path_or_name)
+    classifier = load_file(Path(path_or_name)) if path_or_name.endswith(".keras") else application(path_or_name)
     shape = classifier.input_shape
     if len(shape) != 4 or None in shape[1:] or shape[3] != 3 or len(classifier.output_shape) != 2:
         raise InputError(

@@ -18,8 +18,8 @@ class Adversary(Protocol):
     variables: list[keras.Variable]
     """What it carries on from step to step."""
 
-    def find(self, t: int) -> tuple[tf.Tensor, ...]:
-        """What it found against the classifier as it is at step `t`, tensors [N, …]."""
+    def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What it found against the classifier as it is at step `t`, with the batch of that step; tensors [N, …]."""
         ...
 
     def loss(self, *found: tf.Tensor) -> tuple[tf.Tensor, loop.Scalars]:
@@ -78,8 +78,9 @@ def train(
     def step(t: int) -> loop.Scalars:
         rows = batches[t]
         flip_seed = tf.constant([derive(seed, "mirror"), t])
-        found = adversary.find(t) if adversary else ()
-        return update(tf.constant(data.images[rows]), tf.constant(data.labels[rows]), flip_seed, found)
+        images, labels = tf.constant(data.images[rows]), tf.constant(data.labels[rows])
+        found = adversary.find(t, images, labels) if adversary else ()
+        return update(images, labels, flip_seed, found)
 
     seconds = loop.run(
         step,

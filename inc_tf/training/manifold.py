@@ -85,7 +85,7 @@ class Overpowered:
         )
         self.variables = tf.nest.flatten(self._state)
 
-    def find(self, t: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The images of the pairs after their search, float32 [N, 2, H, W, C], and which keep to η, bool [N]."""
         images, feasible, state = self._attack(tf.constant(t), self._draw(t))
         for variable, part in zip(self.variables, tf.nest.flatten(state), strict=True):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from inc_tf import checkpoints, data, evaluation
 from inc_tf.errors import InputError
 from inc_tf.models import celeba, mnist
-from inc_tf.training import began, classifier, loop, manifold, vae
+from inc_tf.training import began, classifier, loop, manifold, pgd, vae
 
 _MIXED = "mixed_bfloat16"
 
@@ -60,6 +60,19 @@ def _overpowered(initial: str, dataset: str, build: Callable[[], keras.Model], *
     )
 
 
+def _pgd(initial: str, dataset: str, **arguments) -> Recipe:
+    return Recipe(
+        dataset,
+        mnist.classifier,
+        pgd.train,
+        "accuracy",
+        classifier.accuracy,
+        {"epsilon": 0.3, "attack_steps": 10, "batch_size": 100, **arguments},
+        initial=initial,
+        history=("loss", "adversarial/loss", "adversarial/accuracy"),
+    )
+
+
 _SQUARED_DISTANCE = 2e-4  # η² a value of the image, the paper's 2.4576 on CelebA
 
 RECIPES = {
@@ -73,6 +86,7 @@ RECIPES = {
         steps=500,
         batch_size=50,
     ),
+    "mnist-classifier-pgd": _pgd("mnist-classifier", "mnist", steps=6_000, ramp=2_000, learning_rate=3e-4, decay=True),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
     "celeba-gender": _classifier(
@@ -117,6 +131,7 @@ RECIPES = {
         steps=200,
         batch_size=50,
     ),
+    "digits-classifier-pgd": _pgd("digits-classifier", "digits", steps=400, ramp=150, learning_rate=3e-4, decay=True),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }
@@ -138,8 +153,8 @@ def train(
 
     Args:
       name: a key of `RECIPES`.
-      adversarial: `"overpowered"` trains the classifier `name`, from its checkpoint, against that attack; the new
-        checkpoint is `<name>-overpowered`.
+      adversarial: `"overpowered"` or `"pgd"` trains the classifier `name`, from its checkpoint, against that attack;
+        the new checkpoint is `<name>-overpowered` or `<name>-pgd`.
       mu: μ, the weight of the loss on what the attack finds, instead of the recipe's.
       seed: of the weights, the order of the data and the noise.
       steps: instead of the recipe's.

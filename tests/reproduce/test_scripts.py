@@ -8,10 +8,10 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli import main
-from reproduce import _sweep, adaptive, table_1
+from reproduce import _adaptive, _sweep, table_1
 
 SCRIPTS = {
-    "adaptive": ["--n", "4"],
+    "adaptive": ["--n", "4", "--n-dear", "4", "--epsilon", "0.3"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
@@ -48,9 +48,12 @@ def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
     monkeypatch.setitem(_sweep.SEARCHES["mnist"], "inc", (inc.Adam(steps=50), inc.Normal()))
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
-    monkeypatch.setattr(adaptive, "EPSILONS", (0.3,))
-    for attack, settings in adaptive.ON_SEARCH.items():
-        monkeypatch.setitem(adaptive.ON_SEARCH, attack, {**settings, "steps": 2})
+    for attacks in (_adaptive.ON_SEARCH, _adaptive.WITHOUT_GRADIENT):
+        for attack, settings in attacks.items():
+            effort = "queries" if attack.startswith("square") else "steps"
+            monkeypatch.setitem(attacks, attack, {**settings, effort: 2})
+    monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 2))
+    monkeypatch.setattr(_adaptive, "CHECK_RESTARTS", (1, 2))
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
     answer = CliRunner().invoke(main, words, catch_exceptions=False)
     assert answer.exit_code == 0

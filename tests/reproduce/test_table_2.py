@@ -193,7 +193,7 @@ def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
         (["--steps", "10"], "--steps is 10; it must be at least 50."),
         (["--shard", "1/4"], "There are 1 images to run on; an interval needs at least 2"),
         (["--merge", "nowhere"], "'nowhere' holds no finished work"),
-        (["--classifier", "nowhere.keras"], "'nowhere.keras' could not be loaded: there is no such file."),
+        (["--classifier", "nowhere.keras"], "There is no file 'nowhere.keras'."),
         (["--n", "9"], "9 images were asked for"),
     ],
 )

@@ -1,0 +1,84 @@
+"""A hard-label attack, by the answered class alone: Foolbox's HopSkipJump (Chen et al., 2020) along the boundary."""
+
+import numpy as np
+import tensorflow as tf
+
+from inc_tf.attacks.batches import in_batches
+from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive
+from inc_tf.data import Bounds
+from inc_tf.errors import InputError
+from inc_tf.seeds import derive
+
+
+def boundary(
+    classifier,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    bounds: Bounds,
+    seed: int | None = None,
+    epsilon: float,
+    norm: float = np.inf,
+    steps: int = 10,
+    probes: int = 100,
+) -> tf.Tensor:
+    """Walk along the boundary towards the image, from another image that is classified otherwise.
+
+    Args:
+      classifier: from images to logits, of which only the class is looked at.
+      images: float32 [N, H, W, C] within `bounds`.
+      labels: the true classes, int64 [N].
+      bounds: (lowest, highest) value of a pixel.
+      seed: of the probes; None is 0. Foolbox draws them from TensorFlow's global generator: its seed is set.
+      epsilon: ε, the largest change of a pixel, or of the image in ℓ2, in the images' own units.
+      norm: of the ball, np.inf or 2.
+      steps: along the boundary.
+      probes: of the boundary's direction at the first step; their number grows with the root of the step's.
+
+    Returns: float32 [N, H, W, C]; the clean image where the walk ends outside the ball, or where no other image of the
+    batch starts it. Raises `InputError` where Foolbox is not installed, and for what `check_answers` and
+    `check_epsilon` refuse.
+    """
+    try:
+        from foolbox import TensorFlowModel
+        from foolbox.attacks import HopSkipJumpAttack
+    except ModuleNotFoundError as error:
+        raise InputError(f"This attack needs {error.name!r}: pip install 'inc-tf[attacks]'.") from error
+
+    inputs = check_answers(classifier, images, labels, bounds)
+    check_norm(norm)
+    check_epsilon(epsilon, bounds, norm, inputs.images.shape)
+    check_positive(steps=steps, probes=probes)
+    low, high = bounds
+    model = TensorFlowModel(classifier, bounds=bounds).transform_bounds((0, 1))
+    walk = HopSkipJumpAttack(
+        steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
+    )
+    tf.random.set_seed(derive(0 if seed is None else seed, "boundary"))
+
+    def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        answers = tf.argmax(classifier(images), axis=1)
+        starts = _starts(images, answers, labels)
+        rows = tf.where((answers == labels) & (starts >= 0))[:, 0]
+        if not len(rows):
+            return images
+        origins, first = (tf.gather(images, chosen) for chosen in (rows, tf.gather(starts, rows)))
+        # Foolbox's walk clips to [0, 1].
+        unit = [tf.clip_by_value((part - low) / (high - low), 0.0, 1.0) for part in (origins, first)]
+        found = walk.run(model, unit[0], tf.gather(labels, rows), starting_points=unit[1])
+        change = tf.clip_by_value(low + (high - low) * found, low, high) - origins
+        lengths = tf.norm(tf.reshape(change, [len(rows), -1]), ord=norm, axis=1)
+        inside = (lengths <= epsilon)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+        return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], origins + tf.where(inside, change, 0.0))
+
+    return in_batches(attack, *inputs)
+
+
+def _starts(images: tf.Tensor, answers: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """For each image the row of the nearest one that is answered with another class than its label; -1 for none."""
+    flat = tf.reshape(images, [len(images), -1])
+    squares = tf.reduce_sum(tf.square(flat), axis=1)
+    distances = squares[:, tf.newaxis] + squares - 2 * tf.matmul(flat, flat, transpose_b=True)
+    other = labels[:, tf.newaxis] != answers
+    nearest = tf.argmin(tf.where(other, distances, distances.dtype.max), axis=1)
+    return tf.where(tf.reduce_any(other, axis=1), nearest, -1)
