@@ -205,6 +205,17 @@ def serve(
     server.serve(directory, host=host, port=port, limits=limits, batching=batching, page=page)
 
 
+@main.command()
+@click.option("--results", default="docs/results", type=_FILE, show_default=True, help="The folder of the records.")
+@click.option("--out", default="docs/results", type=_FILE, show_default=True, help="Without .md and .html.")
+def report(results: Path, out: Path) -> None:
+    """Gather all records on one page, as Markdown and as HTML."""
+    from inc_tf import report
+
+    for path in report.write(results, out):
+        click.echo(path)
+
+
 @main.group()
 def checkpoints() -> None:
     """The weights that ship: list them, read a card, check that the files are intact."""
