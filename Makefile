@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint reproduce image requirements clean
+.PHONY: help setup test lint reproduce report image wheel audit requirements clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -26,6 +26,23 @@ lint: setup  ## Lint, format and types.
 reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
 	$(BIN)/inc reproduce figure_3
 
+report: setup  ## docs/results.md and .html, from the records in docs/results/.
+	$(BIN)/inc report
+
+wheel: setup  ## The wheel in dist/, installed into an empty environment and run from elsewhere.
+	rm -rf build dist $(VENV)-wheel
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/pip install --quiet --constraint requirements.txt dist/*.whl
+	cd / && $(CURDIR)/$(VENV)-wheel/bin/inc checkpoints verify digits-classifier digits-vae
+
+audit: setup  ## Known vulnerabilities of the dependencies, and a bill of materials in dist/sbom.json.
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit cyclonedx-bom
+	mkdir -p dist
+	$(VENV)-audit/bin/cyclonedx-py environment --output-file dist/sbom.json $(VENV)
+	$(VENV)-audit/bin/pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
+
 image: ## The Docker image without a daemon, and its reproduction run in it; needs root, buildah and debootstrap.
 	docker/build-without-daemon.sh
 
@@ -34,4 +51,4 @@ requirements: ## requirements.txt, from the ranges in pyproject.toml; needs uv.
 		--custom-compile-command "make requirements" --output-file requirements.txt
 
 clean:  ## Remove the environment and what tests and lint leave behind.
-	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV)* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ seed, the command, the metrics and the file's SHA-256. Nothing in the file is ex
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from inc_tf.errors import InputError
 
 
 def directory() -> Path:
-    """`$INC_CHECKPOINTS` where it is set, else the repository's `checkpoints/`."""
-    return Path(os.environ.get("INC_CHECKPOINTS", Path(__file__).resolve().parent.parent / "checkpoints"))
+    """`$INC_CHECKPOINTS` where it is set, else the repository's `checkpoints/`, else what a wheel brought."""
+    if "INC_CHECKPOINTS" in os.environ:
+        return Path(os.environ["INC_CHECKPOINTS"])
+    repository = Path(__file__).resolve().parent.parent / "checkpoints"
+    installed = Path(sys.prefix) / "share" / "inc_tf" / "checkpoints"
+    return repository if repository.is_dir() else installed
 
 
 def names() -> list[str]:

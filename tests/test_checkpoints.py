@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -6,6 +7,10 @@ import pytest
 
 from inc_tf import checkpoints
 from inc_tf.errors import InputError
+from inc_tf.models import mnist
+from inc_tf.training import recipes
+
+CARD = Path(__file__).parent.parent / "checkpoints" / "digits-classifier.json"
 
 
 @pytest.fixture
@@ -69,10 +74,23 @@ def test_code_in_a_file_is_not_run(folder):
 
 @pytest.mark.parametrize("name", checkpoints.names())
 def test_what_ships_is_intact_and_its_card_complete(name):
-    checkpoints.verify(name)
     card = checkpoints.card(name)
     assert card["command"].startswith(f"inc train {name} ")
     assert {"architecture", "dataset", "seed", "steps", "images_seen", "seconds", "metrics", "versions"} <= set(card)
     for metric in card["metrics"].values():
         assert metric["low"] <= metric["value"] <= metric["high"]
     assert json.dumps(card)
+
+
+@pytest.mark.parametrize("name", checkpoints.names())
+def test_what_ships_measures_what_its_card_says(name):
+    found = recipes.remeasure(name)  # which also compares the hash, and raises where either differs
+    if found is None:
+        pytest.skip(f"the data set of {name} is not on disk")
+    assert found.n == 200
+
+
+def test_a_checkpoint_that_measures_something_else_is_refused(folder):
+    checkpoints.save(mnist.classifier(), "digits-classifier", {"metrics": json.loads(CARD.read_text())["metrics"]})
+    with pytest.raises(InputError, match=r"where its card says 0.99"):
+        recipes.remeasure("digits-classifier")

@@ -227,6 +227,28 @@ def train(
     return checkpoints.save(model, name, fields)
 
 
+def remeasure(name: str, n: int = 200) -> evaluation.Estimate | None:
+    """The headline metric of checkpoint `name` on the first `n` test images; None where its data set is not on disk.
+
+    Raises `InputError` where the interval does not meet the one that the card states for the whole split, for an
+    unknown name, and where `checkpoints.verify` does.
+    """
+    model, stated = checkpoints.load(name), checkpoints.card(name)["metrics"]
+    if name not in RECIPES:
+        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+    recipe = RECIPES[name]
+    if recipe.dataset != "digits" and not data.prepared(recipe.dataset):
+        return None
+    found = recipe.measure(model, data.load(recipe.dataset, "test").take(n))
+    said = stated[f"test_{recipe.metric}"]
+    if found.low > said["high"] or found.high < said["low"]:
+        raise InputError(
+            f"Checkpoint {name!r} has a {recipe.metric} of {found.value:.4g} ({found.low:.4g}–{found.high:.4g}) on {n} "
+            f"test images, where its card says {said['value']:.4g}: the data or the library is another one."
+        )
+    return found
+
+
 def _shape(recipe: Recipe, width: int | None) -> dict[str, int]:
     if recipe.width is None:
         if width is not None:

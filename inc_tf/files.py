@@ -1,0 +1,66 @@
+"""Image files through a defence: what `inc defend` does."""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from inc_tf.data import Bounds
+from inc_tf.defense import InvertAndClassify
+from inc_tf.errors import InputError
+
+
+def read(paths: list[Path], shape: tuple[int, int, int], bounds: Bounds) -> np.ndarray:
+    """Image files (PNG, JPEG, GIF, BMP) as float32 [N, H, W, C] of `shape` within `bounds`.
+
+    Each is resized to `shape` with antialiasing; a colour image becomes grey where C is 1, a grey one coloured where it
+    is 3. Raises `InputError` for a file that is missing or no image.
+    """
+    low, high = bounds
+    images = []
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"There is no file {str(path)!r}.")
+        try:
+            pixels = tf.io.decode_image(path.read_bytes(), channels=3, expand_animations=False)
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(f"{str(path)!r} is no image that can be read; PNG, JPEG, GIF and BMP can.") from error
+        pixels = tf.image.rgb_to_grayscale(pixels) if shape[2] == 1 else pixels
+        resized = tf.image.resize(pixels, shape[:2], antialias=True)
+        images.append(np.clip(low + (high - low) * resized.numpy() / 255, low, high))
+    return np.stack(images).astype(np.float32)
+
+
+def write(path: Path, image: np.ndarray, bounds: Bounds) -> None:
+    """Write one image, float32 [H, W, C] within `bounds`, as PNG."""
+    low, high = bounds
+    pixels = np.clip(np.rint(255 * (image - low) / (high - low)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+def defend(defense: InvertAndClassify, paths: list[Path], *, seed: int = 0, out: Path | None = None) -> list[dict]:
+    """What the defence makes of each image file, in order.
+
+    Returns: for each `file`, its `label`, the `probability` of it, `distance` ‖G(z*) − x‖₂, `threshold` η and whether
+    it is `accepted`. With `out` the projections are written there, as `<the file's name>-projection.png`. Raises
+    `InputError` where `read` does, before any work.
+    """
+    images = read(paths, tuple(defense.image_shape), defense.bounds)
+    answer = defense(images, seed=seed)
+    probabilities = tf.nn.softmax(answer.logits).numpy().max(axis=1)
+    found = []
+    for i, path in enumerate(paths):
+        if out is not None:
+            write(out / f"{path.stem}-projection.png", answer.projections[i].numpy(), defense.bounds)
+        found.append(
+            {
+                "file": str(path),
+                "label": int(answer.predictions[i]),
+                "probability": float(probabilities[i]),
+                "distance": float(answer.distances[i]),
+                "threshold": defense.threshold,
+                "accepted": not bool(answer.rejected[i]),
+            }
+        )
+    return found
