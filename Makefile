@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup test lint reproduce report image wheel audit requirements clean
+.PHONY: help setup test lint reproduce report site image wheel audit requirements clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,10 @@ reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
 
 report: setup  ## docs/results.md and .html, from the records in docs/results/.
 	$(BIN)/inc report
+
+site: setup  ## The documentation in site/, from docs/ and the docstrings.
+	$(BIN)/pip install --quiet --constraint requirements.txt --editable ".[docs]"
+	$(BIN)/mkdocs build --quiet
 
 wheel: setup  ## The wheel in dist/, installed into an empty environment and run from elsewhere.
 	rm -rf build dist $(VENV)-wheel

@@ -26,7 +26,6 @@ CHECKPOINTS = {
     "mnist": {
         "classifier": "mnist-classifier",
         "robust": "mnist-classifier-overpowered",
-        "pgd": "mnist-classifier-pgd",
         "generative": "mnist-vae",
         "generative-2d": "mnist-vae-2d",
     },
@@ -143,7 +142,8 @@ class Run:
 class Experiment(Run):
     """A run on the bundled or the data directory's own test images, with checkpoints of `CHECKPOINTS`.
 
-    The arguments are the script's options, then the `models` that it needs, and the data set that the paper has there.
+    The arguments are the script's options, then the `models` that it needs, the data set that the paper has there, and
+    the `optional` models that it takes where they ship.
     """
 
     def __init__(
@@ -156,6 +156,7 @@ class Experiment(Run):
         quiet: bool,
         models: tuple[str, ...],
         papers: str = "mnist",
+        optional: tuple[str, ...] = (),
     ):
         check_out(out)
         name = data.mnist_or_digits() if dataset == "auto" else dataset
@@ -164,6 +165,7 @@ class Experiment(Run):
         test = data.load(name, "test")
         images = test if full else test.take(n)
         needed = {model: CHECKPOINTS[name][model] for model in models}
+        needed |= {model: CHECKPOINTS[name][model] for model in optional if model in CHECKPOINTS[name]}
         self.models = {model: checkpoints.load(checkpoint) for model, checkpoint in needed.items()}
         hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in needed.values()}
         super().__init__(images, hashes, seed, out, quiet, papers, quick=len(images) < len(test))

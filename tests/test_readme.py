@@ -21,6 +21,24 @@ def test_the_first_ten_lines_run():
     assert share_right >= 0.9
 
 
+def test_the_tutorial_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), flags=re.DOTALL):
+        exec(code, names)
+    right, labels = names["right"], names["test"].labels
+    assert names["accuracy"].value >= 0.9
+    assert names["accuracy"].n == len(labels) == 40
+    # The gradient through the search finds what the classifier's own does not.
+    assert right(names["on_search"]) < right(names["on_classifier"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "classifier.keras",
+        "generator.keras",
+        "encoder.keras",
+        "test.npz",
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_pages_tables_are_those_of_the_records(page):
     text = page.read_text()
