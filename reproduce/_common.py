@@ -32,7 +32,6 @@ CHECKPOINTS = {
     "digits": {
         "classifier": "digits-classifier",
         "robust": "digits-classifier-overpowered",
-        "pgd": "digits-classifier-pgd",
         "generative": "digits-vae",
         "generative-2d": "digits-vae-2d",
     },

@@ -74,7 +74,7 @@ def test_pairs_are_searched_on_for_their_lifetime_and_replaced_in_turn(plane):
     adversary = manifold.Overpowered(plane, build(), ETA, 1.0, pairs=6, attack_steps=2, lifetime=3, seed=0)
     taken = []
     for t in range(5):
-        images, feasible = adversary.find(t)
+        images, feasible = adversary.find(t, tf.zeros([1, 2, 2, 1]), tf.zeros([1], tf.int64))
         assert images.shape == (6, 2, 2, 2, 1)
         np.testing.assert_array_equal(np.linalg.norm((images[:, 0] - images[:, 1]), axis=(1, 2))[:, 0] <= ETA, feasible)
         taken.append(adversary.variables[0].numpy().tolist())
