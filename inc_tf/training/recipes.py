@@ -131,7 +131,6 @@ RECIPES = {
         steps=200,
         batch_size=50,
     ),
-    "digits-classifier-pgd": _pgd("digits-classifier", "digits", steps=400, ramp=150, learning_rate=3e-4, decay=True),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }
