@@ -42,6 +42,9 @@ class Logits(keras.Model):
     def input_shape(self) -> tuple[int | None, ...]:
         return (None, *self.defense.image_shape)
 
+    def build(self, input_shape) -> None:
+        self.built = True  # as its parts are
+
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         if self.stand_in is None:
             return self._straight_through(images)

@@ -59,18 +59,18 @@ def test_arts_attacks_run_on_a_defense(defense, data):
     estimator = inc.to_art(defense, implicit(defense))
     assert isinstance(estimator, art.estimators.classification.TensorFlowV2Classifier)
     found = AutoProjectedGradientDescent(
-        estimator, eps=EPSILON, eps_step=EPSILON / 2, max_iter=10, nb_random_init=1, verbose=False
+        estimator, eps=EPSILON, eps_step=EPSILON / 2, max_iter=5, nb_random_init=1, verbose=False
     ).generate(data.images, data.labels)
     assert np.abs(found - data.images).max() <= EPSILON + 1e-6
     assert accuracy(defense, found, data.labels) <= 0.25
-    free = SquareAttack(estimator, eps=EPSILON, max_iter=20, verbose=False).generate(data.images, data.labels)
+    free = SquareAttack(estimator, eps=EPSILON, max_iter=5, verbose=False).generate(data.images, data.labels)
     assert accuracy(defense, free, data.labels) <= accuracy(defense, data.images, data.labels)
 
 
 def test_foolboxs_attacks_run_on_a_defense(defense, data):
     tf.random.set_seed(0)
     model = inc.to_foolbox(defense, implicit(defense))
-    attack = foolbox.attacks.LinfPGD(steps=15, abs_stepsize=0.05)
+    attack = foolbox.attacks.LinfPGD(steps=8, abs_stepsize=0.08)
     _, found, broken = attack(model, tf.constant(data.images), tf.constant(data.labels), epsilons=EPSILON)
     assert np.mean(broken) >= 0.75
     assert accuracy(defense, found, data.labels) <= 0.25

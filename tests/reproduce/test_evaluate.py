@@ -45,8 +45,8 @@ def run(files, *words: str, **replaced: str):
 def test_the_page_of_ones_own_models(files, monkeypatch):
     for attacks in (_adaptive.ON_SEARCH, _adaptive.WITHOUT_GRADIENT):
         for attack, settings in attacks.items():
-            effort = "queries" if attack.startswith("square") else "steps"
-            monkeypatch.setitem(attacks, attack, {**settings, effort: 3})
+            efforts = {"queries", "steps", "probes"} & settings.keys() or {"steps"}
+            monkeypatch.setitem(attacks, attack, {**settings, **dict.fromkeys(efforts, 3)})
     monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 3))
     answer = run(files, "--encoder", str(files / "encoder.keras"), "--epsilon", "0.05", "--epsilon", "0.3")
     assert answer.exit_code == 0, answer.output

@@ -11,7 +11,7 @@ from inc_tf.cli import main
 from reproduce import _adaptive, _sweep, table_1
 
 SCRIPTS = {
-    "adaptive": ["--n", "4", "--n-dear", "4", "--epsilon", "0.3"],
+    "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
@@ -50,8 +50,8 @@ def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
         monkeypatch.setitem(attack.settings, "iterations", 5)
     for attacks in (_adaptive.ON_SEARCH, _adaptive.WITHOUT_GRADIENT):
         for attack, settings in attacks.items():
-            effort = "queries" if attack.startswith("square") else "steps"
-            monkeypatch.setitem(attacks, attack, {**settings, effort: 2})
+            efforts = {"queries", "steps", "samples", "probes"} & settings.keys() or {"steps"}
+            monkeypatch.setitem(attacks, attack, {**settings, **dict.fromkeys(efforts, 2)})
     monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 2))
     monkeypatch.setattr(_adaptive, "CHECK_RESTARTS", (1, 2))
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
