@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from inc_tf import checkpoints, training
+from inc_tf import checkpoints, data, training
 from inc_tf.data import Dataset
 from inc_tf.errors import InputError
 from inc_tf.models import celeba
@@ -93,3 +93,13 @@ def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
     with pytest.raises(InputError, match="width is 64, but this network has one size only"):
         training.train("celeba-gender", width=64)
     assert checkpoints.load("celeba-began").generator.layers[-2].filters == 4
+
+
+@pytest.mark.skipif(
+    "celeba-began" not in checkpoints.names() or not data.prepared("celeb_a"), reason="CelebA is not on disk"
+)
+def test_what_ships_has_not_collapsed():
+    model, real = checkpoints.load("celeba-began"), data.load("celeb_a", "validation")
+    assert began.diversity(model, real) >= 0.5
+    card = checkpoints.card("celeba-began")
+    assert card["steps"] >= {32: 40_000, 64: 15_000, 128: 1}[card["width"]]
