@@ -40,7 +40,11 @@ def main() -> None:
 @click.option("--steps", type=int, help="Instead of the recipe's.")
 @click.option("--width", type=int, help="Filters a convolution, instead of the recipe's; BEGAN's is 128 in the paper.")
 @click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; what ships is float32.")
-@click.option("--strategy", type=click.Choice(["mirrored"]), help="Share each batch among all GPUs.  [default: one]")
+@click.option(
+    "--strategy",
+    type=click.Choice(["mirrored", "multi-worker"]),
+    help="Share each batch among GPUs, or TF_CONFIG's workers.",
+)
 @click.option("--run-dir", type=click.Path(path_type=Path), help="State and TensorBoard logs.  [default: runs/NAME]")
 def train(
     name: str,

@@ -236,8 +236,57 @@ def table(record: Record) -> str:
             found = [record.select(attack=attack, epsilon=epsilon, defense=d, metric="accuracy") for d in shown]
             rows.append([label, f"{epsilon:g}", *(percent(cell[0]) if cell else "—" for cell in found)])
     accuracies = tabulate(rows, ["attack", "ε", *shown.values()], tablefmt="github", disable_numparse=True)
-    rows = [[check["check"], check["finding"], "yes" if check["passed"] else "NO"] for check in record.checks]
-    return f"{accuracies}\n\n{tabulate(rows, ['check', 'seen', 'passed'], tablefmt='github', disable_numparse=True)}"
+    checked = [[check["check"], check["finding"], "yes" if check["passed"] else "NO"] for check in record.checks]
+    further = [
+        (claims(record), ["claim of the paper", "at each ε", "accuracies"]),
+        (checked, ["check of the evaluation", "seen", "passed"]),
+    ]
+    tables = [tabulate(rows, names, tablefmt="github", disable_numparse=True) for rows, names in further]
+    return "\n\n".join([accuracies, *tables])
+
+
+def claims(record: Record) -> list[list[str]]:
+    """What the paper claims, whether it holds at every, some or no ε beyond the intervals, and the figures."""
+    epsilons = [row["epsilon"] for row in record.select(defense="inc", attack=WORST, metric="accuracy")]
+
+    def cells(defense: str, attack: str) -> list[dict]:
+        return [record.one(defense=defense, attack=attack, epsilon=e, metric="accuracy") for e in epsilons]
+
+    def verdict(claim: str, more: list[dict], less: list[dict], what: str) -> list[str]:
+        held = [one["low"] > other["high"] for one, other in zip(more, less, strict=True)]
+        said = "holds" if all(held) else "holds in part" if any(held) else "does not hold"
+        return [claim, said, f"{_row(more)} beside {_row(less)} {what}"]
+
+    clean = record.one(defense="inc", attack="clean", epsilon=0.0, metric="accuracy")
+    half = [{part: clean[part] / 2 for part in ("value", "low", "high")}] * len(epsilons)
+
+    found = [
+        verdict(
+            "attacks on the classifier lose their force behind INC (4.1)",
+            cells("inc", "pgd"),
+            cells("undefended", "pgd"),
+            "undefended, PGD on C",
+        ),
+        verdict(
+            "no gradient attack through the search can be made to work (4.2.2)",
+            cells("inc", "implicit"),
+            half,
+            "half of clean accuracy",
+        ),
+        verdict("INC withstands who knows it", cells("inc", WORST), half, "half of clean accuracy"),
+    ]
+    if record.select(defense="autoencode"):
+        carried, own = cells("inc", "autoencode-pgd"), cells("autoencode", "own")
+        what = "of the autoencoder itself"
+        found.append(verdict("attacks on the autoencoder do not carry over to INC (Appendix A)", carried, own, what))
+    if record.select(defense="manifold-trained"):
+        trained, bare = cells("manifold-trained", WORST), cells("undefended", WORST)
+        found.append(verdict("training against pairs on the manifold makes C robust (4.3)", trained, bare, "untrained"))
+    return found
+
+
+def _row(rows: list[dict]) -> str:
+    return " / ".join(f"{100 * row['value']:.0f}" for row in rows) + " %"
 
 
 def draw(record: Record) -> plt.Figure:

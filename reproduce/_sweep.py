@@ -55,14 +55,12 @@ _METHODS: dict[str, tuple[Callable, str]] = {
 CLASSIFIERS = {"undefended": "classifier", "manifold-trained": "robust", "pgd-trained": "pgd"}
 """The defences that are a classifier and nothing more, by the records' name: the part of `CHECKPOINTS` that each is."""
 
-# The searches for a code, solver and start, by the records' name of the defence.
+# The searches for a code, solver and start, by the records' name of the defence; inc-500 is the first of 500 steps.
 SEARCHES: dict[str, dict[str, tuple[Solver, Start]]] = {
     "mnist": {
         "inc": (inc.Adam(), inc.Normal()),
         "inc-fast": (inc.LevenbergMarquardt(), inc.Nearest()),
         "inc-lbfgs": (inc.LBFGS(), inc.Nearest()),
-        "inc-100": (inc.Adam(steps=100), inc.Normal()),
-        "inc-500": (inc.Adam(steps=500), inc.Normal()),
     },
     # The paper's learning rate there; codes start as BEGAN's were drawn.
     "celeb_a": {
@@ -179,7 +177,11 @@ def _projector(experiment: Run, name: str) -> keras.Layer:
     model = experiment.models["generative"]
     if name == "autoencode":
         return inc.EncoderProjector(model.encoder, model.generator)
-    return inc.LatentProjector(model.generator, *_searches(experiment)[name])
+    searches = _searches(experiment)
+    if name.removeprefix("inc-").isdigit():
+        solver, start = searches["inc"]
+        return inc.LatentProjector(model.generator, replace(solver, steps=int(name.removeprefix("inc-"))), start)
+    return inc.LatentProjector(model.generator, *searches[name])
 
 
 def _searches(experiment: Run) -> dict[str, tuple[Solver, Start]]:

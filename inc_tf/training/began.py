@@ -56,7 +56,7 @@ def train(
             model.generator.save_weights(directory / "snapshots" / f"{t}.weights.h5")
         tf.summary.image("samples", [_grid(model.sample(_SHOWN, derive(seed, "shown")), data.bounds)], step=t)
         few = validation.take(_SHOWN).images
-        pairs = np.concatenate([few, model.predict(few, verbose=0)], axis=2)
+        pairs = np.concatenate([few, loop.outputs(model, few)], axis=2)
         tf.summary.image("reconstructions", [_grid(pairs, data.bounds)], step=t)
         return {"validation/diversity": diversity(model, validation)}
 

@@ -22,6 +22,8 @@ Scalars = dict[str, tf.Tensor]
 
 LOG_EVERY = 100
 
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+
 
 def run(
     step: Callable[[int], Scalars],
@@ -46,13 +48,17 @@ def run(
       log_every: steps between two entries of TensorBoard's log.
       validate: takes the number of steps done, returns further scalars to log; may log images of its own.
 
+    Of several workers each calls this; all carry on from the chief's state, and the chief alone writes and validates.
+
     Returns:
-      The seconds that the steps took, over all calls.
+      The seconds that the steps took, over all calls. Raises `InputError` where another worker was lost.
     """
-    _claim(directory, settings)
+    chief = is_chief()
+    _claim(directory, settings, chief)
     done = tf.Variable(0, dtype=tf.int64)
     seconds = tf.Variable(0.0, dtype=tf.float64)
     saved = tf.train.Checkpoint(done=done, seconds=seconds, state=[variable.value for variable in state])
+    _ = saved.save_counter  # a variable, which all workers must create together
     manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
     if manager.latest_checkpoint:
         try:
@@ -62,17 +68,24 @@ def run(
                 f"The state in {str(directory)!r} is another network's: choose another --run-dir or delete it."
             ) from error
     first, earlier, started = int(done.numpy()), float(seconds.numpy()), time.monotonic()
-    writer = tf.summary.create_file_writer(str(directory / "tensorboard"))
-    with writer.as_default(), tqdm(total=steps, initial=first, desc=directory.name, unit="step") as bar:
+    writer = tf.summary.create_file_writer(str(directory / "tensorboard")) if chief else tf.summary.create_noop_writer()
+    bar = tqdm(total=steps, initial=first, desc=directory.name, unit="step", disable=not chief)
+    with writer.as_default(), bar:
         for t in range(first, steps):
-            scalars = step(t)
+            try:
+                scalars = step(t)
+            except _LOST as error:
+                raise InputError(
+                    f"Step {t} was not taken, since another worker was lost ({str(error).splitlines()[0][:100]}): "
+                    "start all workers again, and they carry on from the last state."
+                ) from error
             bar.update()
             last = t + 1 == steps
             if (t + 1) % log_every == 0 or last:
                 values = {name: float(value) for name, value in scalars.items()}
                 _log(values, t + 1)
                 bar.set_postfix(values)
-            if (t + 1) % save_every == 0 or last:
+            if chief and ((t + 1) % save_every == 0 or last):
                 if validate:
                     _log(validate(t + 1), t + 1)
                 done.assign(t + 1)
@@ -108,6 +121,20 @@ def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[.
         }
 
     return step
+
+
+def is_chief() -> bool:
+    """Whether this process is the only one, or the one of several workers that writes."""
+    cluster = tf.distribute.get_strategy().cluster_resolver
+    if not cluster or not cluster.task_type:
+        return True
+    return cluster.task_type == "chief" or (cluster.task_id == 0 and "chief" not in cluster.cluster_spec().jobs)
+
+
+def outputs(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
+    """What `model` answers for images, [N, …], on this worker alone; `predict` would wait for the others."""
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([model(images[i : i + batch_size], training=False).numpy() for i in starts])
 
 
 def replicas() -> int:
@@ -147,7 +174,7 @@ class Batches:
         return self._order[position * self.batch_size :][: self.batch_size]
 
 
-def _claim(directory: Path, settings: dict) -> None:
+def _claim(directory: Path, settings: dict, chief: bool) -> None:
     path = directory / "settings.json"
     if path.exists():
         found = json.loads(path.read_text())
@@ -155,8 +182,9 @@ def _claim(directory: Path, settings: dict) -> None:
             raise InputError(
                 f"{str(directory)!r} holds a run with {found}, not {settings}: choose another --run-dir or delete it."
             )
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
+    if chief:
+        directory.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
 
 
 def _log(scalars: dict[str, float], step: int) -> None:

@@ -1,6 +1,7 @@
 """The checkpoints that ship, each as the recipe that makes it: `inc train NAME`."""
 
 import math
+import os
 import platform
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from inc_tf.training import began, classifier, loop, manifold, pgd, vae
 
 _MIXED = "mixed_bfloat16"
 
-STRATEGIES = {"mirrored": tf.distribute.MirroredStrategy}
+STRATEGIES = {"mirrored": tf.distribute.MirroredStrategy, "multi-worker": tf.distribute.MultiWorkerMirroredStrategy}
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,9 @@ def train(
       steps: instead of the recipe's.
       width: filters a convolution, instead of the recipe's, where it has one.
       mixed_precision: compute in bfloat16, keep weights and losses in float32; what ships is float32.
-      strategy: `"mirrored"` shares each batch among all GPUs by `tf.distribute.MirroredStrategy`; None: one device.
+      strategy: `"mirrored"` shares each batch among all GPUs by `tf.distribute.MirroredStrategy`, `"multi-worker"`
+        among the workers that `TF_CONFIG` names, each of which runs this with a `run_dir` that all of them see; None:
+        one device.
       run_dir: keeps the state and TensorBoard's logs; default `runs/<name>`.
 
     The checkpoint and its card are written to `checkpoints.directory()`. Raises `InputError` for an unknown name, steps
@@ -183,10 +186,14 @@ def train(
     settings = {"name": name, "seed": seed, **shape, **arguments}
     if mixed_precision:
         settings["precision"] = _MIXED
+    if strategy == "multi-worker" and "TF_CONFIG" not in os.environ:
+        raise InputError("multi-worker needs TF_CONFIG in the environment, which names the workers and this one.")
+    # TensorFlow wants it before any operation has run.
+    shared = STRATEGIES[strategy]() if strategy else None
     splits = {split: data.load(recipe.dataset, split) for split in data.SPLITS}
     keras.utils.set_random_seed(seed)
     directory = run_dir or Path("runs") / name
-    with STRATEGIES[strategy]().scope() if strategy else nullcontext():
+    with shared.scope() if shared else nullcontext():
         model = _build(recipe, shape, _MIXED if mixed_precision else "float32")
         if recipe.initial:
             model.set_weights(checkpoints.load(recipe.initial).get_weights())
@@ -199,6 +206,8 @@ def train(
             directory=directory,
             **arguments,
         )
+        if not loop.is_chief():
+            return checkpoints.directory() / f"{name}.keras"
     if mixed_precision or strategy:
         weights = model.get_weights()
         model = _build(recipe, shape, "float32")

@@ -60,5 +60,5 @@ def train(
 
 def reconstruction_mse(model: keras.Model, data: Dataset) -> evaluation.Estimate:
     """The mean squared error per pixel of G(E(x)) over `data`, for a VAE or the autoencoder of a BEGAN."""
-    output = model.predict(data.images, batch_size=100, verbose=0)
+    output = loop.outputs(model, data.images)
     return evaluation.mean(np.square(output - data.images).mean(axis=(1, 2, 3)))

@@ -1,6 +1,7 @@
 """A user's own classifier and generator: the page of attacks, and what is no model or no data."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -63,6 +64,7 @@ def test_the_page_of_ones_own_models(files, monkeypatch):
     assert checks["accuracy falls with ε"]
     assert record["checkpoints"].keys() == {"classifier", "generator", "encoder"}
     assert "| a planted hole is found " in answer.output
+    assert re.search(r"INC withstands who knows it +\| (holds in part|does not hold)", answer.output)
 
 
 @pytest.mark.parametrize(
