@@ -69,7 +69,8 @@ class Record:
     def write(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all, with the versions, the device and the commit of this run."""
         environment = {"device": _device(), "commit": _commit(), "versions": _versions()}
-        write_text(path, json.dumps({**asdict(self), **environment}, indent=1) + "\n")
+        record = {name: value for name, value in asdict(self).items() if name != "checks" or value}
+        write_text(path, json.dumps({**record, **environment}, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,8 +16,7 @@ from inc_tf.records import Record
 from inc_tf.seeds import derive
 from inc_tf.store import Arrays
 from reproduce._common import Experiment
-from reproduce._pairs import ETA_SQUARED, FULL, VALID, pair_experiment, pair_options
-from reproduce._sweep import CLASSIFIERS
+from reproduce._pairs import CLASSIFIERS, ETA_SQUARED, FULL, VALID, pair_experiment, pair_options
 
 BUDGETS = (ETA_SQUARED, VALID)  # mean squared differences
 _LOOKS = 20

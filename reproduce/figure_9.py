@@ -9,8 +9,7 @@ from tabulate import tabulate
 
 from inc_tf import evaluation
 from inc_tf.records import Record
-from reproduce._pairs import FULL, VALID, find, pair_experiment, pair_options, probabilities
-from reproduce._sweep import CLASSIFIERS
+from reproduce._pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
 
 
 @click.command("figure_9")

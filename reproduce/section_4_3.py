@@ -16,8 +16,8 @@ from inc_tf.records import Record
 from inc_tf.store import Arrays
 from inc_tf.training import classifier
 from reproduce._common import Experiment, percent
-from reproduce._pairs import FULL, VALID, find, pair_experiment, pair_options, probabilities
-from reproduce._sweep import CLASSIFIERS, build_defense
+from reproduce._pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
+from reproduce._sweep import build_defense
 
 OLD = "overpowered-transfer"  # the first classifier's pairs, on another
 

@@ -46,8 +46,9 @@ def test_mnist_is_the_real_one(mnist):
 
 
 def test_mnist_keeps_5000_training_images_back(mnist):
-    train, validation = data.load("mnist", "train"), data.load("mnist", "validation")
-    assert (len(train), len(validation)) == (55000, 5000)
+    splits = tfds.builder("mnist", data_dir=os.environ["TFDS_DATA_DIR"]).info.splits
+    assert [splits[data._MNIST_SLICES[split]].num_examples for split in data.SPLITS] == [55000, 5000, 10000]
+    assert len(data.load("mnist", "validation")) == 5000
 
 
 def test_celeba_is_cropped_and_scaled_as_the_paper_says(celeba):
