@@ -1,5 +1,6 @@
 """Image files through a defence: what `inc defend` does."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 
 
-def read(paths: list[Path], shape: tuple[int, int, int], bounds: Bounds) -> np.ndarray:
+def read(paths: list[Path], shape: Sequence[int | None], bounds: Bounds) -> np.ndarray:
     """Image files (PNG, JPEG, GIF, BMP) as float32 [N, H, W, C] of `shape` within `bounds`.
 
     Each is resized to `shape` with antialiasing; a colour image becomes grey where C is 1, a grey one coloured where it
@@ -46,7 +47,7 @@ def defend(defense: InvertAndClassify, paths: list[Path], *, seed: int = 0, out:
     it is `accepted`. With `out` the projections are written there, as `<the file's name>-projection.png`. Raises
     `InputError` where `read` does, before any work.
     """
-    images = read(paths, tuple(defense.image_shape), defense.bounds)
+    images = read(paths, defense.image_shape, defense.bounds)
     answer = defense(images, seed=seed)
     probabilities = tf.nn.softmax(answer.logits).numpy().max(axis=1)
     found = []

@@ -1,5 +1,6 @@
 """One attack on one defence that ships, by their names: what `inc attack` does."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from inc_tf.errors import InputError
 
 ON_CLASSIFIER = ("fgsm", "bim", "pgd", "cw_l2", "cw_l0", "cw_linf")
 ON_ANSWERS = ("square", "spsa", "boundary")
-STAND_INS = {"bpda": straight_through, "unrolled": unrolled, "implicit": implicit}
+STAND_INS: dict[str, Callable] = {"bpda": straight_through, "unrolled": unrolled, "implicit": implicit}
 """The attacks through a search: PGD on a stand-in for the defence."""
 
 ATTACKS = (*ON_CLASSIFIER, *STAND_INS, "latent", *ON_ANSWERS)
@@ -59,7 +60,7 @@ def attack(
     return {"attack": name, "epsilon": given.get("epsilon"), "n": len(images), **shares}
 
 
-def _found_on(name: str, defense: InvertAndClassify):
+def _found_on(name: str, defense: InvertAndClassify) -> tuple[Callable, Any]:
     """The method, and the model that it is run on."""
     if name in ON_CLASSIFIER:
         return getattr(attacks, name), defense.classifier

@@ -180,6 +180,7 @@ def _projector(experiment: Run, name: str) -> keras.Layer:
     searches = _searches(experiment)
     if name.removeprefix("inc-").isdigit():
         solver, start = searches["inc"]
+        assert isinstance(solver, inc.Adam)
         return inc.LatentProjector(model.generator, replace(solver, steps=int(name.removeprefix("inc-"))), start)
     return inc.LatentProjector(model.generator, *searches[name])
 
