@@ -9,6 +9,8 @@ import click
 
 from inc_tf.errors import InputError
 
+_FILE = click.Path(path_type=Path)
+
 
 class _OneSentence(click.Group):
     """Prints what a user can put right as one sentence, without a traceback, and exits with 1."""
@@ -45,7 +47,7 @@ def main() -> None:
     type=click.Choice(["mirrored", "multi-worker"]),
     help="Share each batch among GPUs, or TF_CONFIG's workers.",
 )
-@click.option("--run-dir", type=click.Path(path_type=Path), help="State and TensorBoard logs.  [default: runs/NAME]")
+@click.option("--run-dir", type=_FILE, help="State and TensorBoard logs.  [default: runs/NAME]")
 def train(
     name: str,
     adversarial: str | None,
@@ -97,7 +99,6 @@ def reproduce() -> None:
     """Draw a table or figure of the paper: a JSON record, a table and a plot."""
 
 
-_FILE = click.Path(path_type=Path)
 _JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
@@ -172,9 +173,9 @@ def attack(
     the search; square, spsa and boundary see the defence's answers.
     """
     from inc_tf import data, serving, trial
+    from reproduce._common import percent
 
-    if name not in trial.ATTACKS:
-        raise InputError(f"There is no attack {name!r}; there are {', '.join(trial.ATTACKS)}.")
+    trial.check_name(name)
     defense = serving.named(model, solver=solver, steps=steps, threshold=threshold)
     images = data.load(serving.DEFENSES[model].dataset, "test").take(n)
     found = trial.attack(name, defense, images, epsilon=epsilon, seed=seed)
@@ -182,14 +183,10 @@ def attack(
         click.echo(json.dumps(found, indent=2))
         return
     rows = [
-        {"": which, **{when: _percent(share) for when, share in found[which].items()}}
+        {"": which, **{when: percent(share) for when, share in found[which].items()}}
         for which in ("undefended", "defended")
     ]
     _show(rows, as_json)
-
-
-def _percent(share: dict) -> str:
-    return f"{100 * share['value']:.1f} % ({100 * share['low']:.1f}–{100 * share['high']:.1f})"
 
 
 def _show(rows: list[dict], as_json: bool) -> None:
@@ -247,7 +244,7 @@ def evaluate(
 
 @main.command()
 @click.argument("model")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=_FILE)
 @click.option("--name", help="In URLs.  [default: MODEL's]")
 @click.option("--solver", type=click.Choice(["adam", "lm", "lbfgs"]), help="The search.  [default: adam, the paper's]")
 @click.option("--steps", type=int, help="The most that it takes.  [default: the solver's; Adam's is 2000]")
@@ -359,7 +356,6 @@ def verify(names: tuple[str, ...]) -> None:
     from inc_tf.training import recipes
 
     for name in names or checkpoints.names():
-        checkpoints.verify(name)
-        found = recipes.remeasure(name)
+        found = recipes.remeasure(name)  # which compares the hash first
         seen = f"{found.value:.4g} on {found.n} test images" if found else "its data is not on disk"
         click.echo(f"{name}: intact; {seen}")

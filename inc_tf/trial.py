@@ -36,8 +36,7 @@ def attack(
     Returns: `attack`, `epsilon`, `n`, and for `undefended` and `defended` the accuracies `clean` and `attacked`, each
     with its 95 % interval. Raises `InputError` for an unknown attack, and where the attack does.
     """
-    if name not in ATTACKS:
-        raise InputError(f"There is no attack {name!r}; there are {', '.join(ATTACKS)}.")
+    check_name(name)
     low, high = images.bounds
     own = name in _WITHOUT_EPSILON
     if own and epsilon is not None:
@@ -58,6 +57,12 @@ def attack(
         for which, before, after in zip(defenses, clean, attacked, strict=True)
     }
     return {"attack": name, "epsilon": given.get("epsilon"), "n": len(images), **shares}
+
+
+def check_name(name: str) -> None:
+    """Refuse what is none of `ATTACKS`; `inc attack` does so before it builds the defence."""
+    if name not in ATTACKS:
+        raise InputError(f"There is no attack {name!r}; there are {', '.join(ATTACKS)}.")
 
 
 def _found_on(name: str, defense: InvertAndClassify) -> tuple[Callable, Any]:

@@ -5,6 +5,7 @@ a gradient on the search with the fast solver, and shown to the defences themsel
 it is. `adaptive` writes this page for the paper's defences, `inc evaluate` for a user's own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -152,11 +153,12 @@ def _on(whole: str, shown: list[str], settings: dict, run: Run, images: data.Dat
 
 def _worst(answers: Answers, defense: str, epsilon: float, n: int, l2: bool = False) -> np.ndarray:
     """Which of the first `n` images the defence has right under every attack within ε, bool [n]."""
-    cases = [
-        answer["correct"][:n]
-        for (attack, shown), answer in answers.items()
-        if shown == defense and (attack == CLEAN or (attack.epsilon == epsilon and (attack.name in _L2) == l2))
-    ]
+    return _under_all(answers, defense, n, lambda a: a == CLEAN or (a.epsilon == epsilon and (a.name in _L2) == l2))
+
+
+def _under_all(answers: Answers, defense: str, n: int, chosen: Callable[[Attack], bool]) -> np.ndarray:
+    """Which of the first `n` images the defence has right under each of the chosen attacks, bool [n]."""
+    cases = [a["correct"][:n] for (attack, shown), a in answers.items() if shown == defense and chosen(attack)]
     return np.all(cases, axis=0)
 
 
@@ -173,12 +175,9 @@ def _checks(
         return Attack("implicit", epsilon, settings={**ON_SEARCH["implicit"], **settings})
 
     def all_of(names: dict) -> np.ndarray:
-        cases = [
-            answer["correct"][: len(few)]
-            for (attack, shown), answer in answers.items()
-            if shown == "inc-fast" and attack.epsilon == epsilon and attack.name in names and attack.name not in _L2
-        ]
-        return np.all(cases, axis=0)
+        return _under_all(
+            answers, "inc-fast", len(few), lambda a: a.epsilon == epsilon and a.name in names and a.name not in _L2
+        )
 
     found = by_gradient()
     return {

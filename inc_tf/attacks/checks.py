@@ -28,17 +28,16 @@ def check_inputs(classifier: Classifier, images, labels, bounds: Bounds) -> Inpu
 
     Raises `InputError` for what `check_answers` refuses, and for a classifier that has no gradient.
     """
-    inputs = check_answers(classifier, images, labels, bounds)
-    check_gradient(classifier, inputs.images[:_TRIED_IMAGES])
-    return inputs
+    return check_answers(classifier, images, labels, bounds, gradient=True)
 
 
-def check_answers(classifier: Classifier, images, labels, bounds: Bounds) -> Inputs:
+def check_answers(classifier: Classifier, images, labels, bounds: Bounds, *, gradient: bool = False) -> Inputs:
     """Refuse what no attack can work with; answer the images and labels as tensors.
 
     Raises `InputError`: bounds that are not (lowest, highest); images that are not float [N, H, W, C], finite and
     within the bounds; labels that are not integers, of another length or out of range; a classifier that returns
-    something other than logits [N, classes], probabilities above all. Calls the classifier on two images.
+    something other than logits [N, classes], probabilities above all, or has no gradient where one is asked for. Calls
+    the classifier on two images.
     """
     if not (len(bounds) == 2 and bounds[0] < bounds[1]):
         raise InputError(f"The bounds are {bounds}; they must be (lowest, highest) value of a pixel.")
@@ -46,7 +45,7 @@ def check_answers(classifier: Classifier, images, labels, bounds: Bounds) -> Inp
     shape = getattr(classifier, "input_shape", images.shape)[1:]
     check_images(images, shape, bounds)
     images = tf.cast(images, tf.float32)
-    classes = check_classifier(classifier, images[:_TRIED_IMAGES])
+    classes = check_classifier(classifier, images[:_TRIED_IMAGES], gradient=gradient)
     return Inputs(images, check_labels(labels, len(images), classes))
 
 
@@ -103,12 +102,16 @@ def check_confidence(confidence: float) -> None:
         raise InputError(f"confidence is {confidence}; it must be at least 0.")
 
 
-def check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
+def check_classifier(classifier: Classifier, images: tf.Tensor, *, gradient: bool) -> int:
     """The number of classes, once the classifier has been tried on a few images, float32 [n, H, W, C].
 
-    Raises `InputError` where it returns something other than logits [n, classes].
+    Raises `InputError` where it returns something other than logits [n, classes], or has no `gradient` where one is
+    asked for.
     """
-    logits = tf.convert_to_tensor(classifier(images))
+    with tf.GradientTape(watch_accessed_variables=gradient) as tape:
+        if gradient:
+            tape.watch(images)
+        logits = tf.convert_to_tensor(classifier(images))
     if logits.shape.rank != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2:
         raise InputError(
             f"The classifier maps images {images.shape.as_list()} to {logits.shape.as_list()}; "
@@ -117,16 +120,9 @@ def check_classifier(classifier: Classifier, images: tf.Tensor) -> int:
     values = logits.numpy()
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-4):
         raise InputError("The classifier returns probabilities, where attacks need logits: leave its softmax out.")
-    return int(logits.shape[1])
-
-
-def check_gradient(classifier: Classifier, images: tf.Tensor) -> None:
-    """Refuse a classifier that no gradient goes through."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        logits = tf.convert_to_tensor(classifier(images))
-    if tape.gradient(logits, images) is None:
+    if gradient and tape.gradient(logits, images) is None:
         raise InputError(
             "The classifier is not differentiable: no gradient reaches the image for an attack to follow; "
             "attack a differentiable stand-in instead, of inc.attacks.differentiable."
         )
+    return int(logits.shape[1])

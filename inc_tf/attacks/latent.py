@@ -12,7 +12,7 @@ import tensorflow as tf
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_epsilon, check_inputs, check_norm, check_positive
-from inc_tf.attacks.losses import margin
+from inc_tf.attacks.losses import higher, margin
 from inc_tf.data import Bounds
 from inc_tf.defense import InvertAndClassify
 from inc_tf.seeds import derive
@@ -75,9 +75,7 @@ def latent(
         best, highest = images, _wrong(defense, images, labels, seed, reprojections)
         for offset in offsets:
             found = search(images, labels, clean.codes + offset, allowed)
-            reached = _wrong(defense, found, labels, seed, reprojections)
-            best = tf.where((reached > highest)[:, tf.newaxis, tf.newaxis, tf.newaxis], found, best)
-            highest = tf.maximum(reached, highest)
+            best, highest = higher(best, highest, found, _wrong(defense, found, labels, seed, reprojections))
         return best
 
     shape = [len(inputs.images), defense.projector.generator.input_shape[1]]

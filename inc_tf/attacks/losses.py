@@ -26,4 +26,12 @@ def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return others - tf.reduce_sum(tf.where(true, logits, 0.0), axis=1)
 
 
+def higher(
+    images: tf.Tensor, values: tf.Tensor, others: tf.Tensor, others_values: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of two images [N, H, W, C] each the one of the higher loss [N], the first where they are level; and that loss."""
+    better = (others_values > values)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    return tf.where(better, others, images), tf.maximum(values, others_values)
+
+
 LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entropy": cross_entropy, "margin": margin}

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
-from inc_tf.attacks.checks import check_classifier, check_gradient, check_positive
+from inc_tf.attacks.checks import check_classifier, check_positive
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import check_generator
@@ -101,9 +101,7 @@ def overpowered_pairs(
     for what, codes in {"anchors": anchors, "start": first, "start's others": second}.items():
         if codes is not None and list(codes.shape) != shape:
             raise InputError(f"The {what} have shape {list(codes.shape)}; they must be {shape}.")
-    tried = generator(first[:2], training=False)
-    check_classifier(classifier, tried)
-    check_gradient(classifier, tried)
+    check_classifier(classifier, generator(first[:2], training=False), gradient=True)
     search = PairSearch(generator, classifier, eta, loss, learning_rate, multiplier_rate, anchors is not None)
     return search.run(tf.stack([first, second], axis=1), steps, tolerance)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_norm, check_positive
-from inc_tf.attacks.losses import LOSSES, Loss
+from inc_tf.attacks.losses import LOSSES, Loss, higher
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -67,9 +67,7 @@ def pgd(
                 norm=norm,
                 loss=loss,
             )
-            reached = measure(labels, classifier(found))
-            best = tf.where((reached > highest)[:, tf.newaxis, tf.newaxis, tf.newaxis], found, best)
-            highest = tf.maximum(reached, highest)
+            best, highest = higher(best, highest, found, measure(labels, classifier(found)))
         return best
 
     noises = [_noise(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]

@@ -8,7 +8,7 @@ import tensorflow as tf
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_answers, check_epsilon, check_positive
-from inc_tf.attacks.losses import margin
+from inc_tf.attacks.losses import higher, margin
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -68,9 +68,7 @@ def spsa(
             change, moments = adam(-estimate(x, labels, t), moments, tf.constant(float(t)), learning_rate)
             x = images + tf.clip_by_value(x + change - images, -epsilon, epsilon)
             x = tf.clip_by_value(x, *bounds)
-            reached = margin(labels, classifier(x))
-            best = tf.where((reached > highest)[:, tf.newaxis, tf.newaxis, tf.newaxis], x, best)
-            highest = tf.maximum(reached, highest)
+            best, highest = higher(best, highest, x, margin(labels, classifier(x)))
             if tf.reduce_all(highest > 0):
                 break
         return best

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from inc_tf.attacks.losses import margin
+from inc_tf.attacks.losses import higher, margin
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 
@@ -34,9 +34,7 @@ def worst_case(attacks: Sequence[Callable[..., tf.Tensor]]) -> Callable[..., tf.
         highest = margin(labels, classifier(best))
         for one in attacks:
             found = one(classifier, images, labels, bounds=bounds, seed=seed)
-            reached = margin(labels, classifier(found))
-            best = tf.where((reached > highest)[:, tf.newaxis, tf.newaxis, tf.newaxis], found, best)
-            highest = tf.maximum(reached, highest)
+            best, highest = higher(best, highest, found, margin(labels, classifier(found)))
         return best
 
     return attack
