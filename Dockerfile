@@ -14,7 +14,7 @@ RUN python3 -m venv .venv && .venv/bin/pip install --no-cache-dir --quiet --cons
 
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates python3 \
+    && apt-get install --yes --no-install-recommends ca-certificates python3 wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home inc && mkdir --parents /inc/results && chown --recursive inc /inc
 COPY --from=build /inc/.venv /inc/.venv

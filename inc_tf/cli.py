@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from inc_tf.errors import InputError
+from reproduce._options import JSON_OPTION
 
 _FILE = click.Path(path_type=Path)
 
@@ -150,6 +151,58 @@ def defend(
 
 
 @main.command()
+@click.argument("source", metavar="INPUT")
+@click.argument("out", metavar="OUTPUT", type=_FILE)
+@_search
+@click.option("--seed", default=0, show_default=True, help="Of the search's starts.")
+@click.option("--block", default=512, show_default=True, type=click.IntRange(1), help="Images a file of the output.")
+@click.option("--ray", "address", default="local", show_default=True, help="Of the cluster; local: this machine.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@_JSON
+def project(
+    source: str,
+    out: Path,
+    model: str,
+    solver: str,
+    steps: int | None,
+    threshold: float | None,
+    seed: int,
+    block: int,
+    address: str,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Project many images on Ray, and write what the defence makes of them to the folder OUTPUT, as Parquet.
+
+    INPUT is a folder of images, of Parquet or of TFRecord files, one such file, or a TFDS data set, NAME or NAME:SPLIT.
+    The same command carries on where a killed run was.
+    """
+    try:
+        from inc_tf import bulk
+    except ModuleNotFoundError as error:
+        raise InputError(f"inc project needs {error.name!r}: pip install 'inc-tf[ray]'.") from error
+
+    found = bulk.project(
+        source,
+        out,
+        model,
+        solver=solver,
+        steps=steps,
+        threshold=threshold,
+        seed=seed,
+        block=block,
+        address=address,
+        quiet=quiet,
+    )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{found['images']} images, of which {found['accepted']} accepted, in {out}")
+    if found["skipped"]:
+        click.echo(f"{len(found['skipped'])} cannot be read and were skipped: {', '.join(found['skipped'])}", err=True)
+
+
+@main.command()
 @click.argument("name", metavar="ATTACK")
 @_search
 @click.option("--epsilon", type=float, help="ε, in the data's own units.  [default: 0.3 of its range]")
@@ -210,6 +263,7 @@ def _show(rows: list[dict], as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the attacks and the search's starts.")
 @click.option("--out", default="results", type=_FILE, show_default=True, help="The results' folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@JSON_OPTION
 def evaluate(
     classifier: Path,
     generator: Path,

@@ -5,6 +5,7 @@ out, ImageNet through `tfds.load("imagenet2012")` or as any folder of photograph
 that scikit-learn bundles stand in where MNIST cannot be had. What is done with the arrays is the caller's affair.
 """
 
+import functools
 import os
 import re
 import threading
@@ -197,6 +198,43 @@ def _photograph(encoded: bytes, size: int) -> np.ndarray:
     scaled = [max(size, round(side * scale)) for side in decoded.shape[:2]]
     resized = tf.image.resize(decoded, scaled, method="bilinear", antialias=True)
     return np.clip(tf.image.resize_with_crop_or_pad(resized, size, size).numpy() / 127.5 - 1.0, -1.0, 1.0)
+
+
+def count(name: str, split: str) -> int:
+    """How many images a split of the TFDS data set `name` has.
+
+    Raises `InputError` where the data set is not in the data directory, or has no such split or no images.
+    """
+    return _builder(name, split).info.splits[split].num_examples
+
+
+def encoded(name: str, split: str, first: int, n: int) -> Iterator[bytes]:
+    """The files, as TFDS keeps them, of `n` images of a split, from `first` on; raises `InputError` as `count` does."""
+    import tensorflow_datasets as tfds
+
+    examples = _builder(name, split).as_dataset(
+        split=tfds.core.ReadInstruction(split, from_=first, to=first + n, unit="abs"),
+        decoders={"image": tfds.decode.SkipDecoding()},
+    )
+    for example in tfds.as_numpy(examples):
+        yield example["image"]
+
+
+@functools.cache
+def _builder(name: str, split: str):
+    if not name.isidentifier() or not prepared(name):
+        raise InputError(
+            f"There is no file or folder {name!r}, and the data directory {str(_data_dir())!r} has no data set of that "
+            "name."
+        )
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder(name, data_dir=str(_data_dir()))
+    if split not in builder.info.splits:
+        raise InputError(f"{name} has no split {split!r}; it has {', '.join(builder.info.splits)}.")
+    if "image" not in builder.info.features:
+        raise InputError(f"{name} has the features {', '.join(builder.info.features)}; it must have image.")
+    return builder
 
 
 def mnist_or_digits() -> str:

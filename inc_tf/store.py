@@ -4,52 +4,92 @@ An answer is filed under everything that it depends on (checkpoint hashes, seed,
 them asks for a new one. To compute afresh, delete the folder.
 """
 
+import contextlib
 import hashlib
+import io
 import json
-import os
-import tempfile
 import time
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import numpy as np
+
+from inc_tf.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 
 
 class Store:
-    """A folder of answers, each written whole or not at all."""
+    """A folder of answers, each written whole or not at all.
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    `where` is a path, or a URL that fsspec knows, such as `s3://bucket/folder` where `s3fs` is installed.
+    """
+
+    def __init__(self, where: str | Path):
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(str(where))
+        except (ImportError, ValueError) as error:
+            raise InputError(
+                f"{str(where)!r} is neither a folder nor a URL that fsspec can open here: {error}"
+            ) from error
         self.seconds = 0.0
         """What the answers given so far took to compute, in this run or an earlier one."""
 
     def get(self, key: dict, compute: Callable[[], Arrays]) -> Arrays:
         """The answer filed under `key`, a dict of plain values; computed and filed where there is none."""
-        text = json.dumps(key, sort_keys=True)
-        path = self.directory / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
-        answer = _read(path)
+        answer = self._read(key)
         if answer is None:
-            started = time.monotonic()
-            arrays = compute()
-            answer = {**arrays, "seconds": np.array(time.monotonic() - started)}
-            _write(path, answer, key=text)
+            arrays, seconds = timed(compute)
+            answer = self.put(key, arrays, seconds)
         self.seconds += float(answer.pop("seconds"))
         return answer
 
+    def put(self, key: dict, arrays: Arrays, seconds: float) -> Arrays:
+        """File the answer to `key`, which took so many seconds; returns what is filed.
 
-def _read(path: Path) -> Arrays | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if name != "key"}
-    except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError):
-        return None  # absent, or damaged from outside: compute it again
+        Raises `InputError` where it cannot be written; what was there before stays as it was.
+        """
+        answer = {**arrays, "seconds": np.array(seconds)}
+        content = io.BytesIO()
+        np.savez(content, **{"key": np.array(_text(key)), **answer})  # type: ignore[arg-type]
+        path = self._path(key)
+        scratch = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            self.files.makedirs(self.root, exist_ok=True)
+            self.files.pipe_file(scratch, content.getvalue())
+            self.files.mv(scratch, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self.files.rm_file(scratch)
+            raise InputError(
+                f"{path!r} cannot be written ({error.strerror or error}). What was finished before is kept: put that "
+                "right and run the same again."
+            ) from error
+        return answer
+
+    def __contains__(self, key: dict) -> bool:
+        return self._read(key) is not None
+
+    def _read(self, key: dict) -> Arrays | None:
+        try:
+            with np.load(io.BytesIO(self.files.cat_file(self._path(key))), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files if name != "key"}
+        except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError):
+            return None  # absent, or damaged from outside: compute it again
+
+    def _path(self, key: dict) -> str:
+        return f"{self.root}/{hashlib.sha256(_text(key).encode()).hexdigest()[:24]}.npz"
 
 
-def _write(path: Path, answer: Arrays, key: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.savez(file, **{"key": np.array(key), **answer})  # type: ignore[arg-type]
-    os.replace(file.name, path)
+def timed(compute: Callable[[], Arrays]) -> tuple[Arrays, float]:
+    """What `compute` answers, and the seconds that it took."""
+    started = time.monotonic()
+    arrays = compute()
+    return arrays, time.monotonic() - started
+
+
+def _text(key: dict) -> str:
+    return json.dumps(key, sort_keys=True)

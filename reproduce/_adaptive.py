@@ -19,12 +19,12 @@ from tabulate import tabulate
 import inc_tf as inc
 from inc_tf import audit, checkpoints, data, evaluation
 from inc_tf.attacks.checks import check_inputs
-from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
+from inc_tf.attacks.differentiable import implicit
 from inc_tf.records import Record
 from inc_tf.serialization import load_file
 from inc_tf.store import Arrays
 from reproduce._common import Run, check_out, draw_shares, percent
-from reproduce._sweep import CLEAN, Attack, add_accuracies, build_defense, sweep
+from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
 
 Answers = dict[tuple[Attack, str], Arrays]
 
@@ -100,7 +100,6 @@ class Budget:
 
 def page(run: Run, budget: Budget, controls: list[str]) -> None:
     """Run every attack on every defence, add what is found to the record, and write it."""
-    _stand_ins(run)
     few = run.data.take(min(budget.dear, len(run.data)))
     cheap = [CLEAN, *_attacks(ON_CLASSIFIER, budget)]
     if "autoencode" in controls:
@@ -124,16 +123,6 @@ def page(run: Run, budget: Budget, controls: list[str]) -> None:
     run.finish(table(run.record), draw)
 
 
-def _stand_ins(run: Run) -> None:
-    """Give the run what its attacks on the search are found on."""
-    fast = build_defense(run, "inc-fast")
-    assert isinstance(fast, inc.InvertAndClassify)
-    run.models["bpda"] = straight_through(fast)
-    run.models["unrolled"] = unrolled(fast, encoder=getattr(run.models["generative"], "encoder", None))
-    run.models["implicit"] = implicit(fast)
-    run.models["latent"] = fast
-
-
 def _attacks(settings: dict[str, dict], budget: Budget) -> list[Attack]:
     return [
         Attack(name, epsilon, settings=own)
@@ -144,9 +133,6 @@ def _attacks(settings: dict[str, dict], budget: Budget) -> list[Attack]:
 
 def _on(whole: str, shown: list[str], settings: dict, run: Run, images: data.Dataset, budget: Budget) -> Answers:
     """Attacks on the defence `whole` as it answers, and what the defences `shown` make of them."""
-    defense = build_defense(run, whole)
-    behind = isinstance(defense, inc.InvertAndClassify)
-    run.models["own"] = (lambda images: defense(images).logits) if behind else defense
     attacks = [replace(attack, surrogate={"against": whole}) for attack in _attacks(settings, budget)]
     return sweep(run, images, attacks, shown)
 
@@ -329,9 +315,9 @@ def evaluate(
     loaded = {part: load_file(path) for part, path in files.items()}
     hashes = {path.stem: checkpoints.sha256(path) for path in files.values()}
     taken = images.take(min(n, len(images)))
-    run = Run(taken, hashes, seed, out, quiet, papers="mnist", quick=len(taken) < len(images))
     parts = SimpleNamespace(generator=loaded["generator"], encoder=loaded.get("encoder"))
-    run.models = {"classifier": loaded["classifier"], "generative": parts}
+    models = {"classifier": loaded["classifier"], "generative": parts}
+    run = Run(taken, models, hashes, seed, out, quiet, papers="mnist", quick=len(taken) < len(images))
     check_inputs(loaded["classifier"], taken.images[:2], taken.labels[:2], taken.bounds)
     controls = ["undefended", *(["autoencode"] if encoder else [])]
     page(run, scaled(taken.bounds, taken.images.shape[1:], dear, epsilons), controls)

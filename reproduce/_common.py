@@ -1,24 +1,27 @@
-"""What the scripts share: their options, shards of images, and where the results go."""
+"""What the scripts share: their options, their units of work, and where the results go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
-import keras
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tabulate import tabulate
+from tqdm import tqdm
 
 from inc_tf import checkpoints, data
+from inc_tf.cluster import Agreement
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.models.celeba import CLASSES
 from inc_tf.records import Record, write_text
 from inc_tf.store import Arrays, Store
+from reproduce._options import RAY_OPTION, RUN_OPTIONS, remembered
+from reproduce._units import Bench, Blueprint, Cluster, Unit
 
 matplotlib.use("Agg")
 
@@ -55,14 +58,8 @@ def options(quick: int | None, papers: str = "mnist", n: str = "The first N test
 
     def decorate(command: Callable) -> Callable:
         for option in (
-            click.option("--quiet", is_flag=True, help="No progress bar."),
-            click.option(
-                "--out",
-                default="results",
-                type=click.Path(path_type=Path),
-                show_default=True,
-                help="The results' folder.",
-            ),
+            *RUN_OPTIONS,
+            RAY_OPTION,
             click.option("--seed", default=0, show_default=True, help="Of the search's starts."),
             *(counting if quick else ()),
             click.option(
@@ -79,19 +76,17 @@ def options(quick: int | None, papers: str = "mnist", n: str = "The first N test
     return decorate
 
 
-class Run:
-    """One run of a script: its images, its finished work, its record.
+class Run(Bench):
+    """One run of a script: its images, its models, its finished work, its record.
 
     `checkpoints` are the SHA-256 of each by name, `papers` is the data set that the paper has there, and `quick` says
-    whether the images are fewer than there are. `models` are the parts of its defences by name, `defenses` those built
-    so far.
+    whether the images are fewer than there are.
     """
-
-    models: dict[str, Any]
 
     def __init__(
         self,
         images: data.Dataset,
+        models: dict[str, Any],
         checkpoints: dict[str, str],
         seed: int,
         out: Path,
@@ -99,12 +94,13 @@ class Run:
         papers: str,
         quick: bool,
     ):
+        super().__init__(images.name, images.bounds, seed, models)
         context = click.get_current_context()
         self.name = str(context.command.name)
         self.data = images
         self.quiet, self.out, self.papers = quiet, out, papers
-        self.defenses: dict[str, keras.Model] = {}
-        self.store = Store(out / "units")
+        self.store = Store(remembered("units") or out / "units")
+        self.as_json = bool(remembered("as_json"))
         self.record = Record(
             artefact=self.name,
             command=command_line(context),
@@ -116,20 +112,34 @@ class Run:
 
     def cached(self, key: dict, images: data.Dataset | None, compute: Callable[[], Arrays]) -> Arrays:
         """The answer to `compute`, filed under `key`, the images, the seed and the checkpoints; see `Store`."""
+        answer = self.store.get(self.key(key, images), compute)
+        self.record.seconds = round(self.store.seconds, 1)
+        return answer
+
+    def answer(self, unit: Unit) -> Arrays:
+        """The answer to a unit of work, computed here where there is none yet."""
+        return self.cached(unit.key, unit.images, lambda: unit.compute(self))
+
+    def key(self, key: dict, images: data.Dataset | None) -> dict:
+        """What an answer is filed under."""
         where: dict = {"seed": self.record.seed, "checkpoints": self.record.checkpoints}
         if images is not None:
             where |= {"dataset": images.name, "split": images.split}
             where["images"] = [images.start, images.start + len(images)]
-        answer = self.store.get({**where, **key}, compute)
-        self.record.seconds = round(self.store.seconds, 1)
-        return answer
+        return {**where, **key}
+
+    def ahead(self, units: Iterable[Unit], total: int) -> None:
+        """Compute units on the cluster before they are asked for, where the run has one; there are `total`."""
 
     def finish(self, table: str, draw: Callable[[Record], Figure]) -> None:
-        """Write the record, the table and the plot; print the table and where they are."""
+        """Write the record, the table and the plot; print the table and where they are, or the record as JSON."""
         path = self.path(".json")
         self.record.write(path)
         write_text(self.path(".md"), table + "\n")
         draw(self.record).savefig(self.path(".png"), dpi=150, bbox_inches="tight")
+        if self.as_json:
+            click.echo(path.read_text(), nl=False)
+            return
         click.echo(f"{table}\n\n{path}\n{self.path('.md')}\n{self.path('.png')}")
 
     def path(self, suffix: str) -> Path:
@@ -160,16 +170,47 @@ class Experiment(Run):
         check_out(out)
         name = data.mnist_or_digits() if dataset == "auto" else dataset
         if dataset == "auto" and name == "digits":
-            click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}")
+            click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}", err=True)
         test = data.load(name, "test")
         images = test if full else test.take(n)
-        needed = {model: CHECKPOINTS[name][model] for model in models}
-        needed |= {model: CHECKPOINTS[name][model] for model in optional if model in CHECKPOINTS[name]}
-        self.models = {model: checkpoints.load(checkpoint) for model, checkpoint in needed.items()}
-        hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in needed.values()}
-        super().__init__(images, hashes, seed, out, quiet, papers, quick=len(images) < len(test))
+        self.parts = {model: CHECKPOINTS[name][model] for model in models}
+        self.parts |= {model: CHECKPOINTS[name][model] for model in optional if model in CHECKPOINTS[name]}
+        loaded = {model: checkpoints.load(checkpoint) for model, checkpoint in self.parts.items()}
+        hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in self.parts.values()}
+        super().__init__(images, loaded, hashes, seed, out, quiet, papers, quick=len(images) < len(test))
+        address = remembered("ray")
+        self.cluster = Cluster(address) if address else None
         if name == "digits":
             self.record.deviations.append(data.DIGITS_NOTICE)
+
+    def ahead(self, units: Iterable[Unit], total: int) -> None:
+        """Compute units on the cluster before they are asked for, where the run has one; there are `total`."""
+        if self.cluster is None:
+            return
+        with tqdm(total=total, desc=f"{self.name} on Ray", unit="unit", disable=self.quiet) as bar:
+
+            def missing() -> Iterable[Unit]:
+                for unit in units:
+                    if self.key(unit.key, unit.images) in self.store:
+                        bar.update()
+                    else:
+                        yield unit
+
+            def done(unit: Unit, arrays: Arrays, seconds: float) -> None:
+                self.store.put(self.key(unit.key, unit.images), arrays, seconds)
+                bar.update()
+
+            parts = tuple(self.parts.items())
+            agreement = Agreement.on(list(self.record.checkpoints))
+            blueprint = Blueprint(self.dataset, self.bounds, self.seed, parts, agreement)
+            failed = self.cluster.compute(blueprint, missing(), done)
+        for key, reason in failed.items():
+            click.echo(f"failed: {key}: {reason}", err=True)
+        if failed:
+            raise InputError(
+                f"{len(failed)} of {total} units failed for good, each several times. The others are kept: the same "
+                "command tries these again."
+            )
 
 
 def check_out(out: Path) -> None:
@@ -183,7 +224,7 @@ def command_line(context: click.Context) -> str:
     words = ["inc", *context.command_path.split()[1:]]
     for parameter in context.command.params:
         given = context.get_parameter_source(parameter.name) == click.core.ParameterSource.COMMANDLINE
-        if given and parameter.name not in ("out", "quiet"):
+        if given and parameter.name not in ("out", "quiet", "as_json", "units", "ray"):
             flag = isinstance(parameter, click.Option) and parameter.is_flag
             words += [parameter.opts[0]] if flag else [parameter.opts[0], str(context.params[parameter.name])]
     return " ".join(words)

@@ -23,6 +23,7 @@ from inc_tf.models import imagenet
 from inc_tf.models.skip import skip_network
 from inc_tf.store import Arrays
 from reproduce._common import Run, check_out
+from reproduce._options import RUN_OPTIONS
 from reproduce._sweep import CLEAN, Attack
 
 ATTACKS = [CLEAN, *(Attack("bim", epsilon) for epsilon in (0.01, 0.05, 0.1))]
@@ -38,10 +39,7 @@ TRAINING = (
 def options(command: Callable) -> Callable:
     """The options of both scripts."""
     for option in (
-        click.option("--quiet", is_flag=True, help="No progress bar."),
-        click.option(
-            "--out", default="results", type=click.Path(path_type=Path), show_default=True, help="The results."
-        ),
+        *RUN_OPTIONS,
         click.option("--seed", default=0, show_default=True, help="Of the weights, z and its noise."),
         click.option("--steps", default=CHECKPOINTS[-1], show_default=True, help="The limit of the sweep over steps."),
         click.option("--channels", default=128, show_default=True, help="Of the skip network; the paper's is 128."),
@@ -101,10 +99,11 @@ class Photographs(Run):
         if len(self.units) < 2:
             raise InputError(f"There are {len(self.units)} images to run on; an interval needs at least 2: raise --n.")
         hashes = {self.classifier.name: _sha256(self.classifier, classifier)}
-        super().__init__(images, hashes, seed, out, quiet, papers="imagenet2012", quick=not full)
+        models = {"classifier": self.classifier}
+        super().__init__(images, models, hashes, seed, out, quiet, papers="imagenet2012", quick=not full)
         self.record.deviations += list(self._deviations())
         for other in merge:
-            _take_over(other, self.store.directory)
+            _take_over(other, out / "units")
 
     def _deviations(self):
         if self.classifier.name != "ResNet152":

@@ -1,5 +1,6 @@
 """Attacks × defences over images: what most tables and figures are made of, shard by shard and kept as it comes."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,10 +12,12 @@ from tqdm import tqdm
 
 import inc_tf as inc
 from inc_tf import data, evaluation
+from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
 from reproduce._common import Run
+from reproduce._units import Bench, Unit
 
 SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 50}
 """Images a unit of work, by data set: what a kill may cost is minutes."""
@@ -22,7 +25,7 @@ SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 50}
 _SMALL = 3072
 """Values of an image up to which the least-squares solver is the faster one, as on 32×32 colour images."""
 
-# An attack's method, and the model that it is run on: one of the experiment's.
+# An attack's method, and what it is run on; see `_attacked`.
 _METHODS: dict[str, tuple[Callable, str]] = {
     "fgsm": (inc.attacks.fgsm, "classifier"),
     "bim": (inc.attacks.bim, "classifier"),
@@ -112,21 +115,45 @@ def sweep(
     Answers by (attack, defence): `correct`, bool [N], and, behind a projector, `distance`, float32 [N], and the parts
     of the `Classification` that `keep` names.
     """
-    parts: dict[tuple[Attack, str], list[Arrays]] = {(attack, name): [] for attack in attacks for name in defenses}
+    shards = list(images.shards(SHARDS.get(images.name, 100)))
+    cases = [(attack, name) for attack in attacks for name in defenses]
+    _ahead(experiment, shards, attacks, defenses, keep, seed)
+    parts: dict[tuple[Attack, str], list[Arrays]] = {case: [] for case in cases}
     total = len(parts) * len(images)
     with tqdm(total=total, desc=experiment.name, unit="image", disable=experiment.quiet) as bar:
-        for shard in images.shards(SHARDS.get(images.name, 100)):
+        for shard in shards:
             for attack in attacks:
                 attacked = attack_images(experiment, attack, shard)
                 for name in defenses:
-                    key = {**attack.key(), "defense": name, **({"keep": keep} if keep else {})}
-                    key |= {} if seed is None else {"defense_seed": seed}
-                    answer = experiment.cached(key, shard, lambda: _answer(experiment, name, attacked, keep, seed))  # noqa: B023
-                    parts[attack, name].append(answer)
+                    parts[attack, name].append(experiment.answer(_answering(attack, name, attacked, keep, seed)))
                     bar.update(len(shard))
     return {
         case: {key: np.concatenate([p[key] for p in shards]) for key in shards[0]} for case, shards in parts.items()
     }
+
+
+def _ahead(
+    experiment: Run,
+    shards: list[data.Dataset],
+    attacks: list[Attack],
+    defenses: list[str],
+    keep: tuple[str, ...],
+    seed: int | None,
+) -> None:
+    """Let the cluster, where there is one, attack the images, then answer for them; what only this process can is not
+    asked for.
+    """
+    far = [a for a in attacks if a.name != "clean" and experiment.made.keys().isdisjoint({_METHODS[a.name][1]})]
+    experiment.ahead((_attacking(a, shard) for a in far for shard in shards), len(far) * len(shards))
+    named = [name for name in defenses if name not in experiment.made]
+    answers = (
+        _answering(attack, name, attacked, keep, seed)
+        for attack in attacks
+        for shard in shards
+        for attacked in [attack_images(experiment, attack, shard)]
+        for name in named
+    )
+    experiment.ahead(answers, len(attacks) * len(shards) * len(named))
 
 
 def add_accuracies(
@@ -148,36 +175,71 @@ def attack_images(experiment: Run, attack: Attack, images: data.Dataset) -> data
     """`images` as `attack` leaves them."""
     if attack.name == "clean":
         return images
-    method, attacked = _METHODS[attack.name]
-    model: Callable = experiment.models.get(attacked) or (lambda x: build_defense(experiment, attacked)(x).logits)
+    return replace(images, images=experiment.answer(_attacking(attack, images))["images"])
+
+
+def _attacking(attack: Attack, images: data.Dataset) -> Unit:
+    return Unit(attack.key(), images, functools.partial(_attack, attack=attack, images=images))
+
+
+def _answering(attack: Attack, name: str, attacked: data.Dataset, keep: tuple[str, ...], seed: int | None) -> Unit:
+    """The defence's answer to images that `attack` has left."""
+    key = {**attack.key(), "defense": name, **({"keep": keep} if keep else {})}
+    key |= {} if seed is None else {"defense_seed": seed}
+    return Unit(key, attacked, functools.partial(_answer, name=name, images=attacked, keep=keep, seed=seed))
+
+
+def _attack(bench: Bench, attack: Attack, images: data.Dataset) -> Arrays:
+    method, part = _METHODS[attack.name]
+    against = str(attack.surrogate["against"]) if part == "own" else part
     settings = dict(attack.settings) if attack.epsilon is None else {"epsilon": attack.epsilon, **attack.settings}
-
-    def run() -> Arrays:
-        found = method(
-            model, images.images, images.labels, bounds=images.bounds, seed=experiment.record.seed, **settings
-        )
-        return {"images": found.numpy()}
-
-    return replace(images, images=experiment.cached(attack.key(), images, run)["images"])
+    model = _attacked(bench, against)
+    found = method(model, images.images, images.labels, bounds=images.bounds, seed=bench.seed, **settings)
+    return {"images": found.numpy()}
 
 
-def build_defense(experiment: Run, name: str) -> keras.Model:
-    """The defence that the records call `name`, of the experiment's models; built once."""
-    if name not in experiment.defenses:
-        classifier, bounds = experiment.models["classifier"], experiment.data.bounds
-        experiment.defenses[name] = (
-            experiment.models[CLASSIFIERS[name]]
+def _attacked(bench: Bench, name: str) -> Callable:
+    """What an attack is run on, images → logits: one of the bench's models, a stand-in of the search with the fast
+    solver that a gradient goes through, or a whole defence as it answers; the latent attack takes the search itself.
+    """
+    if name in bench.models:
+        return bench.models[name]
+    if name == "latent":
+        return build_defense(bench, "inc-fast")
+    if name in _STAND_INS:
+        bench.models[name] = _STAND_INS[name](bench)
+        return bench.models[name]
+    defense = build_defense(bench, name)
+    return (lambda images: defense(images).logits) if isinstance(defense, inc.InvertAndClassify) else defense
+
+
+_STAND_INS: dict[str, Callable[[Bench], Callable]] = {
+    "bpda": lambda bench: straight_through(build_defense(bench, "inc-fast")),
+    "implicit": lambda bench: implicit(build_defense(bench, "inc-fast")),
+    "unrolled": lambda bench: unrolled(
+        build_defense(bench, "inc-fast"), encoder=getattr(bench.models["generative"], "encoder", None)
+    ),
+}
+
+
+def build_defense(bench: Bench, name: str) -> keras.Model:
+    """The defence that the records call `name`, of the bench's models; built once."""
+    if name in bench.made:
+        return bench.made[name]
+    if name not in bench.defenses:
+        bench.defenses[name] = (
+            bench.models[CLASSIFIERS[name]]
             if name in CLASSIFIERS
-            else inc.InvertAndClassify(classifier, _projector(experiment, name), bounds=bounds)
+            else inc.InvertAndClassify(bench.models["classifier"], _projector(bench, name), bounds=bench.bounds)
         )
-    return experiment.defenses[name]
+    return bench.defenses[name]
 
 
-def _projector(experiment: Run, name: str) -> keras.Layer:
-    model = experiment.models["generative"]
+def _projector(bench: Bench, name: str) -> keras.Layer:
+    model = bench.models["generative"]
     if name == "autoencode":
         return inc.EncoderProjector(model.encoder, model.generator)
-    searches = _searches(experiment)
+    searches = _searches(bench)
     if name.removeprefix("inc-").isdigit():
         solver, start = searches["inc"]
         assert isinstance(solver, inc.Adam)
@@ -185,12 +247,11 @@ def _projector(experiment: Run, name: str) -> keras.Layer:
     return inc.LatentProjector(model.generator, *searches[name])
 
 
-def _searches(experiment: Run) -> dict[str, tuple[Solver, Start]]:
+def _searches(bench: Bench) -> dict[str, tuple[Solver, Start]]:
     """The data set's own; for models that a user brings, by the size of the generator's images."""
-    name = experiment.record.dataset
-    if name in SEARCHES:
-        return SEARCHES[name]
-    model = experiment.models["generative"]
+    if bench.dataset in SEARCHES:
+        return SEARCHES[bench.dataset]
+    model = bench.models["generative"]
     if math.prod(model.generator.output_shape[1:]) <= _SMALL:
         return SEARCHES["mnist"]
     stddev = getattr(model, "latent_stddev", 1.0)
@@ -200,11 +261,11 @@ def _searches(experiment: Run) -> dict[str, tuple[Solver, Start]]:
     }
 
 
-def _answer(experiment: Run, name: str, images: data.Dataset, keep: tuple[str, ...], seed: int | None) -> Arrays:
-    defense = build_defense(experiment, name)
+def _answer(bench: Bench, name: str, images: data.Dataset, keep: tuple[str, ...], seed: int | None) -> Arrays:
+    defense = build_defense(bench, name)
     if not isinstance(defense, inc.InvertAndClassify):
         return {"correct": defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels}
-    answer = defense(images.images, seed=experiment.record.seed if seed is None else seed)
+    answer = defense(images.images, seed=bench.seed if seed is None else seed)
     return {
         "correct": answer.predictions.numpy() == images.labels,
         "distance": answer.distances.numpy(),

@@ -35,7 +35,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, qu
     defenses = FAST if fast else DEFENSES
     search = list(defenses)[1]
     trained = {"queries": queries, "substitute_epochs": EPOCHS, **({"of": search} if fast else {})}
-    experiment.models["substitute"] = _substitute(experiment, queries, search)
+    experiment.made["substitute"] = _substitute(experiment, queries, search)
     if fast:
         experiment.record.deviations.append("INC with the fast solver, in the place of the paper's search.")
     experiment.record.deviations.append(
@@ -43,7 +43,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, qu
         "input (FGSM on the inner classifier, ε 0.1) of each."
     )
     attacks = [Attack(name, epsilon, surrogate=trained) for name in ATTACKS for epsilon in EPSILONS]
-    clean_own = experiment.models["substitute"].predict(experiment.data.images, verbose=0).argmax(axis=1)
+    clean_own = experiment.made["substitute"].predict(experiment.data.images, verbose=0).argmax(axis=1)
     own_right = clean_own == experiment.data.labels
     experiment.record.add(
         evaluation.share(own_right), metric="accuracy", defense="substitute", attack="clean", epsilon=0.0

@@ -28,7 +28,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, in
     """Section 4.2.3: attacks on C∘G∘E, where E imitates the inversion, and how far they carry over to INC."""
     experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
     trained = {"inversions": inversions, "encoder_epochs": EPOCHS}
-    experiment.defenses["combined"] = _imitation(experiment, inversions)
+    experiment.made["combined"] = _imitation(experiment, inversions)
     experiment.record.deviations.append(
         f"The paper describes neither E nor its training nor the attack: here two convolutions and a dense layer learn "
         f"from {inversions} inversions; FGSM, and PGD with 40 steps."

@@ -2,9 +2,17 @@
 import art  # noqa: F401
 import numpy as np
 import pytest
+import ray
 
 import inc_tf as inc
 from inc_tf import data
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that share a fixture share a process of `pytest -n 2 --dist loadgroup`: a file's, and all of the server."""
+    for item in items:
+        file = item.path.relative_to(item.config.rootpath)
+        item.add_marker(pytest.mark.xdist_group("server" if "server" in file.parts else str(file)))
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +51,14 @@ def imagenet() -> None:
     """Tests that take it are skipped where `TFDS_DATA_DIR` does not have ImageNet."""
     if not data.prepared("imagenet2012"):
         pytest.skip("ImageNet is not in TFDS_DATA_DIR")
+
+
+@pytest.fixture(scope="module")
+def ray_here():
+    """A Ray cluster of two cores on this machine, which what is tested finds already started."""
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture
