@@ -11,6 +11,7 @@ from inc_tf.errors import InputError
 from reproduce._options import JSON_OPTION
 
 _FILE = click.Path(path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
 class _OneSentence(click.Group):
@@ -49,6 +50,7 @@ def main() -> None:
     help="Share each batch among GPUs, or TF_CONFIG's workers.",
 )
 @click.option("--run-dir", type=_FILE, help="State and TensorBoard logs.  [default: runs/NAME]")
+@_JSON
 def train(
     name: str,
     adversarial: str | None,
@@ -59,6 +61,7 @@ def train(
     mixed_precision: bool,
     strategy: str | None,
     run_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Train the checkpoint NAME, e.g. mnist-classifier or mnist-vae; `inc checkpoints list` names them.
 
@@ -78,7 +81,7 @@ def train(
         strategy=strategy,
         run_dir=run_dir,
     )
-    click.echo(path)
+    _show_written(path, path.with_suffix(".json"), as_json)
 
 
 class _Scripts(click.Group):
@@ -97,10 +100,7 @@ class _Scripts(click.Group):
 
 @main.group(cls=_Scripts)
 def reproduce() -> None:
-    """Draw a table or figure of the paper: a JSON record, a table and a plot."""
-
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+    """Draw a table or figure of the paper: a JSON record, a table and a plot. Quick, unless --full or --n says more."""
 
 
 def _search(command):
@@ -242,6 +242,11 @@ def attack(
     _show(rows, as_json)
 
 
+def _show_written(path: Path, card: Path, as_json: bool) -> None:
+    """Where a model was written, or its card as JSON."""
+    click.echo(card.read_text().rstrip() if as_json else path)
+
+
 def _show(rows: list[dict], as_json: bool) -> None:
     """Rows as a table, or as JSON."""
     from tabulate import tabulate
@@ -305,6 +310,7 @@ def evaluate(
 @click.option("--threshold", type=float, help="η.  [default: rejects 5 % of 200 clean validation images; dip: none]")
 @click.option("--classifier", help="dip's: a .keras file, or a network of keras.applications.  [default: ResNet152]")
 @click.option("--uint8", is_flag=True, help="Images of 0 to 255, rather than float32 within the data's bounds.")
+@_JSON
 def export(
     model: str,
     directory: Path,
@@ -314,6 +320,7 @@ def export(
     threshold: float | None,
     classifier: str | None,
     uint8: bool,
+    as_json: bool,
 ) -> None:
     """Write MODEL as DIR/<name>/<version>/, a SavedModel as TensorFlow Serving loads it.
 
@@ -331,7 +338,7 @@ def export(
         classifier=classifier,
         dtype="uint8" if uint8 else "float32",
     )
-    click.echo(path)
+    _show_written(path, path / serving.CARD, as_json)
 
 
 @main.command()
@@ -380,12 +387,16 @@ def checkpoints() -> None:
 
 
 @checkpoints.command("list")
-def list_checkpoints() -> None:
+@_JSON
+def list_checkpoints(as_json: bool) -> None:
     """One line for each checkpoint: its name, data set, parameters and metrics."""
     from inc_tf import checkpoints
 
-    for name in checkpoints.names():
-        card = checkpoints.card(name)
+    cards = {name: checkpoints.card(name) for name in checkpoints.names()}
+    if as_json:
+        click.echo(json.dumps(cards, indent=2))
+        return
+    for name, card in cards.items():
         metrics = ", ".join(f"{metric} {entry['value']:.4g}" for metric, entry in card["metrics"].items())
         click.echo(f"{name}: {card['dataset']}, {card['parameters']:,} parameters, {metrics}")
 
@@ -401,7 +412,8 @@ def card(name: str) -> None:
 
 @checkpoints.command()
 @click.argument("names", nargs=-1)
-def verify(names: tuple[str, ...]) -> None:
+@_JSON
+def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Check the files of the checkpoints NAMES, or of all, against the hashes of their cards, and measure them anew.
 
     The headline metric is measured on 200 test images, where the data set is on disk.
@@ -409,7 +421,13 @@ def verify(names: tuple[str, ...]) -> None:
     from inc_tf import checkpoints
     from inc_tf.training import recipes
 
+    measured = {}
     for name in names or checkpoints.names():
         found = recipes.remeasure(name)  # which compares the hash first
+        if as_json:
+            measured[name] = {"intact": True, **(found._asdict() if found else {})}
+            continue
         seen = f"{found.value:.4g} on {found.n} test images" if found else "its data is not on disk"
         click.echo(f"{name}: intact; {seen}")
+    if as_json:
+        click.echo(json.dumps(measured, indent=2))

@@ -58,10 +58,14 @@ def test_a_data_directory_without_the_data_set_is_one_sentence(tmp_path):
 def test_checkpoints_are_listed_and_verified():
     listed = CliRunner().invoke(main, ["checkpoints", "list"])
     assert [line.split(":")[0] for line in listed.stdout.splitlines()] == checkpoints.names()
+    as_json = CliRunner().invoke(main, ["checkpoints", "list", "--json"])
+    assert json.loads(as_json.stdout)["digits-vae"] == checkpoints.card("digits-vae")
     verified = CliRunner().invoke(main, ["checkpoints", "verify", "digits-vae"])
     measured = recipes.remeasure("digits-vae")
     assert verified.stdout == f"digits-vae: intact; {measured.value:.4g} on 200 test images\n"
     assert verified.exit_code == 0
+    as_json = CliRunner().invoke(main, ["checkpoints", "verify", "digits-vae", "--json"])
+    assert json.loads(as_json.stdout) == {"digits-vae": {"intact": True, **measured._asdict()}}
     card = CliRunner().invoke(main, ["checkpoints", "card", "digits-vae"])
     assert json.loads(card.stdout) == checkpoints.card("digits-vae")
 
@@ -81,6 +85,8 @@ def test_training_takes_its_options(tmp_path, monkeypatch):
     words = ["train", "digits-vae", "--seed", "1", "--steps", "3", "--mixed-precision", "--strategy", "mirrored"]
     done = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run")])
     assert done.stdout == f"{tmp_path / 'checkpoints' / 'digits-vae.keras'}\n"
+    again = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run"), "--json"])
+    assert json.loads(again.stdout) == checkpoints.card("digits-vae")
     card = checkpoints.card("digits-vae")
     assert card["command"] == "inc train digits-vae --seed 1 --steps 3 --strategy mirrored --mixed-precision"
     assert (card["steps"], card["precision"]) == (3, "mixed_bfloat16")

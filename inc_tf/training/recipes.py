@@ -87,7 +87,9 @@ RECIPES = {
         steps=500,
         batch_size=50,
     ),
-    "mnist-classifier-pgd": _pgd("mnist-classifier", "mnist", steps=6_000, ramp=2_000, learning_rate=3e-4, decay=True),
+    "mnist-classifier-pgd": _pgd(
+        "mnist-classifier", "mnist", steps=4_000, ramp=1_500, mu=4.0, learning_rate=3e-4, decay=True
+    ),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
     "celeba-gender": _classifier(
