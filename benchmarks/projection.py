@@ -7,10 +7,9 @@
 
 Sections on MNIST's VAE: `speed` (images/s of Adam, ours and peers'), `memory` (peak of 10,000 images), `solvers` (error
 against time, clean and FGSM), `growth` (cost as work grows); on BEGAN's shape: `began_solvers`, `began_faces` (the
-shipped BEGAN on real faces, where CelebA is on disk), `began_speed` (Adam's steps beside PyTorch's), `began_training` (a
-training step beside PyTorch's). Each writes
-`benchmarks/results/projection-<section>.json`; `solvers` draws `projection-solvers.png` too. A peer that is not
-installed is skipped by name.
+shipped BEGAN on real faces, where CelebA is on disk), `began_speed` (Adam's steps beside PyTorch's), `began_training`
+(a training step beside PyTorch's). Each writes `benchmarks/results/projection-<section>.json`; `solvers` draws
+`projection-solvers.png` too. A peer that is not installed is skipped by name.
 """
 
 import importlib.util
