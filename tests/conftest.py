@@ -8,6 +8,7 @@ import inc_tf as inc
 from inc_tf import data
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Tests that share a fixture share a process of `pytest -n 2 --dist loadgroup`: a file's, and all of the server."""
     for item in items:

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tqdm import tqdm
 
 from inc_tf.errors import InputError
+from inc_tf.records import write_text
 from inc_tf.seeds import derive
 
 Scalars = dict[str, tf.Tensor]
@@ -182,9 +183,8 @@ def _claim(directory: Path, settings: dict, chief: bool) -> None:
             raise InputError(
                 f"{str(directory)!r} holds a run with {found}, not {settings}: choose another --run-dir or delete it."
             )
-    if chief:
-        directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
+    elif chief:
+        write_text(path, json.dumps(settings))  # whole, since other workers may be reading
 
 
 def _log(scalars: dict[str, float], step: int) -> None:

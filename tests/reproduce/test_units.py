@@ -42,8 +42,10 @@ def test_the_record_is_that_of_one_process(ray_here, tmp_path):
     for record in records:
         assert record.pop("seconds") > 0
     assert records[0] == records[1]
-    for one, other in zip(*rows, strict=True):
-        assert one == pytest.approx(other, rel=1e-5)  # TensorFlow adds up four images otherwise on one core than on two
+    numbers = [[[row.pop(name) for name in ("value", "low", "high")] for row in side] for side in rows]
+    assert rows[0] == rows[1]
+    # TensorFlow adds up a few images otherwise on one core than on two.
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-5)
     assert len(list((tmp_path / "units").glob("*.npz"))) == len(list((tmp_path / "here" / "units").glob("*.npz")))
 
 

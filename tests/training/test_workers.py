@@ -39,17 +39,18 @@ def start(out: Path, steps: int, workers: int) -> list[subprocess.Popen]:
 
 def finish(processes: list[subprocess.Popen]) -> list[str]:
     """What they print, read side by side: a full pipe would hold one up, and it the other."""
-    said: list[str] = [""] * len(processes)
+    said, errors = [""] * len(processes), [""] * len(processes)
 
     def read(i: int) -> None:
-        said[i], errors = processes[i].communicate()
-        assert processes[i].returncode == 0, errors[-2000:]
+        said[i], errors[i] = processes[i].communicate()
 
     threads = [threading.Thread(target=read, args=(i,)) for i in range(len(processes))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0, error[-2000:]
     return [text.strip().splitlines()[-1] for text in said]
 
 
