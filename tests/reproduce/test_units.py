@@ -31,7 +31,7 @@ def compute(units: list[Unit], blueprint: Blueprint = BLUEPRINT) -> tuple[dict, 
 
 
 def test_the_record_is_that_of_one_process(ray_here, tmp_path):
-    words = ["reproduce", "figure_12", "--dataset", "digits", "--n", "4", "--quiet", "--json"]
+    words = ["reproduce", "figure_15", "--dataset", "digits", "--n", "20", "--quiet", "--json"]
     records = []
     for more in (["--ray"], []):
         out = tmp_path / ("ray" if more else "here")
