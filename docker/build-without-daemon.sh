@@ -21,7 +21,7 @@ certificate=()
 if [ -n "${CA:-}" ]; then
   certificate=(--volume "$CA:/run/host-ca.crt:ro" --build-arg PIP_CERT=/run/host-ca.crt)
 fi
-buildah bud --isolation chroot --pull-never "${certificate[@]}" --tag "$tag" .
+buildah bud --format docker --isolation chroot --pull-never "${certificate[@]}" --tag "$tag" .
 
 container=$(buildah from --pull-never "$tag")
 trap 'buildah rm "$container" >/dev/null; rm -rf "$work"' EXIT

@@ -8,14 +8,6 @@ import inc_tf as inc
 from inc_tf import data
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items):
-    """Tests that share a fixture share a process of `pytest -n 2 --dist loadgroup`: a file's, and all of the server."""
-    for item in items:
-        file = item.path.relative_to(item.config.rootpath)
-        item.add_marker(pytest.mark.xdist_group("server" if "server" in file.parts else str(file)))
-
-
 @pytest.fixture(scope="session")
 def digits() -> data.Dataset:
     return data.load("digits", "test")
