@@ -206,10 +206,9 @@ def blocks(source: str, size: int = BLOCK) -> Iterator[Block]:
     """The blocks of a source, which `project` describes, in order; raises `InputError` where there is no image."""
     path = Path(source)
     if path.is_dir():
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        many = [file for file in inside if _kind(file)]
+        many = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file))
         if not many:
-            pictures = [file for file in inside if file.suffix.lower() in _IMAGES]
+            pictures = _pictures(path)
             if not pictures:
                 raise InputError(f"{source!r} has no image, Parquet or TFRecord file in it.")
             yield from _cut("folder", source, len(pictures), size)
@@ -265,9 +264,16 @@ _COUNTS = {"parquet": _parquet_rows, "tfrecord": _tfrecord_rows}
 
 def _read_folder(block: Block) -> Iterator[tuple[str, bytes]]:
     root = Path(block.source)
-    pictures = sorted(file for file in root.rglob("*") if file.is_file() and file.suffix.lower() in _IMAGES)
-    for file in pictures[block.first : block.first + block.count]:
+    for file in _listed(root)[block.first : block.first + block.count]:
         yield str(file.relative_to(root)), file.read_bytes()
+
+
+def _pictures(root: Path) -> list[Path]:
+    return sorted(file for file in root.rglob("*") if file.is_file() and file.suffix.lower() in _IMAGES)
+
+
+_listed = functools.cache(_pictures)
+"""On a worker, which lists a folder once and not for each of its blocks."""
 
 
 def _read_parquet(block: Block) -> Iterator[tuple[str, bytes]]:

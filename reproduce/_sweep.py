@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 import inc_tf as inc
 from inc_tf import data, evaluation
-from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
+from inc_tf.trial import STAND_INS
 from reproduce._common import Run
 from reproduce._units import Bench, Unit
 
@@ -206,20 +206,12 @@ def _attacked(bench: Bench, name: str) -> Callable:
         return bench.models[name]
     if name == "latent":
         return build_defense(bench, "inc-fast")
-    if name in _STAND_INS:
-        bench.models[name] = _STAND_INS[name](bench)
+    if name in STAND_INS:
+        encoder = {"encoder": getattr(bench.models["generative"], "encoder", None)} if name == "unrolled" else {}
+        bench.models[name] = STAND_INS[name](build_defense(bench, "inc-fast"), **encoder)
         return bench.models[name]
     defense = build_defense(bench, name)
     return (lambda images: defense(images).logits) if isinstance(defense, inc.InvertAndClassify) else defense
-
-
-_STAND_INS: dict[str, Callable[[Bench], Callable]] = {
-    "bpda": lambda bench: straight_through(build_defense(bench, "inc-fast")),
-    "implicit": lambda bench: implicit(build_defense(bench, "inc-fast")),
-    "unrolled": lambda bench: unrolled(
-        build_defense(bench, "inc-fast"), encoder=getattr(bench.models["generative"], "encoder", None)
-    ),
-}
 
 
 def build_defense(bench: Bench, name: str) -> keras.Model:
