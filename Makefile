@@ -45,7 +45,7 @@ audit: setup  ## Known vulnerabilities of the dependencies, and a bill of materi
 	$(VENV)-audit/bin/pip install --quiet pip-audit cyclonedx-bom
 	mkdir -p dist
 	$(VENV)-audit/bin/cyclonedx-py environment --output-file dist/sbom.json $(VENV)
-	$(VENV)-audit/bin/pip-audit --path $$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')
+	$(VENV)-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt
 
 image: ## The Docker image without a daemon, and its reproduction run in it; needs root, buildah and debootstrap.
 	docker/build-without-daemon.sh
