@@ -150,6 +150,47 @@ def pairs(generator: keras.Model, classifier: keras.Model, codes: np.ndarray, et
     return run
 
 
+class UnrolledSearch:
+    """C(G(z_K(x))), z_K the last of K steps of Adam from E(x), and PGD through it on the margin."""
+
+    def __init__(self, classifier: keras.Model, generator: keras.Model, encoder: keras.Model, steps: int):
+        networks = (Network(model).requires_grad_(False) for model in (classifier, generator, encoder))
+        self.classifier, self.generator, self.encoder = networks
+        self.steps = steps
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.encoder(x)
+        momentum = variance = torch.zeros_like(z)
+        for t in range(1, self.steps + 1):
+            (gradient,) = torch.autograd.grad(torch.square(self.generator(z) - x).sum(), z, create_graph=True)
+            momentum = 0.9 * momentum + 0.1 * gradient
+            variance = 0.999 * variance + 0.001 * torch.square(gradient)
+            rate = 0.1 * (1 - 0.999**t) ** 0.5 / (1 - 0.9**t)
+            z = z - rate * momentum / torch.sqrt(variance + 1e-16)
+        return self.classifier(self.generator(z))
+
+    def gradient(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Of the margin, for each image [N, H, W, C]."""
+        return self._gradient(to_torch(images), torch.tensor(labels)).permute(0, 2, 3, 1).numpy()
+
+    def _gradient(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        x = x.detach().requires_grad_()
+        logits = self.logits(x)
+        true = functional.one_hot(labels, logits.shape[1]).bool()
+        margins = logits.masked_fill(true, -torch.inf).amax(dim=1) - logits[true]
+        return torch.autograd.grad(margins.sum(), x)[0]
+
+    def pgd(self, images: np.ndarray, labels: np.ndarray, epsilon: float, steps: int) -> np.ndarray:
+        """Images [N, H, W, C] in [0, 1] after PGD's steps, from a random point of each ball."""
+        clean, y = to_torch(images), torch.tensor(labels)
+        noise = torch.rand(clean.shape, generator=torch.Generator().manual_seed(0))
+        x = torch.clamp(clean + epsilon * (2 * noise - 1), 0.0, 1.0)
+        for _ in range(steps):
+            stepped = x + 2.5 * epsilon / steps * torch.sign(self._gradient(x, y))
+            x = torch.clamp(torch.minimum(torch.maximum(stepped, clean - epsilon), clean + epsilon), 0.0, 1.0)
+        return x.permute(0, 2, 3, 1).numpy()
+
+
 def training(model: keras.Model, images: np.ndarray, steps: int):
     """A function that takes BEGAN's training steps on one batch of images."""
     generator, encoder, decoder = (Network(part) for part in (model.generator, model.encoder, model.decoder))

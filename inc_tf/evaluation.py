@@ -43,11 +43,12 @@ def roc_area(negatives: np.ndarray, positives: np.ndarray, seed: int = 0) -> Est
     `negatives`, float [N], and `positives`, float [M], are the scores, e.g. clean and adversarial images' distances.
     """
 
-    def area(negatives: np.ndarray, positives: np.ndarray) -> float:
-        return stats.mannwhitneyu(positives, negatives).statistic / (len(negatives) * len(positives))
+    def area(negatives: np.ndarray, positives: np.ndarray, axis: int = -1) -> np.ndarray:
+        u = stats.mannwhitneyu(positives, negatives, axis=axis, method="asymptotic").statistic
+        return u / (negatives.shape[axis] * positives.shape[axis])
 
     drawn = stats.bootstrap(
-        (negatives, positives), area, vectorized=False, n_resamples=1000, method="percentile", rng=seed
+        (negatives, positives), area, vectorized=True, batch=100, n_resamples=1000, method="percentile", rng=seed
     )
     low, high = drawn.confidence_interval
     return Estimate(float(area(negatives, positives)), float(low), float(high), len(positives))

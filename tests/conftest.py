@@ -1,3 +1,10 @@
+import os
+
+# One core for each of pytest's processes: TensorFlow's threads would otherwise spin in each other's way.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 # ART sets up logging as it is imported; during collection that would close the streams that pytest captures with.
 import art  # noqa: F401
 import numpy as np

@@ -121,7 +121,7 @@ def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
     """
     signature = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), state)
 
-    @tf.function(input_signature=[signature])
+    @tf.function(input_signature=[signature], autograph=False)
     def advance(state):
         return tf.while_loop(
             lambda state: ~tf.reduce_all(state.done),

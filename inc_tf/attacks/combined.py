@@ -73,7 +73,7 @@ def train_inversion_encoder(
     optimizer.build(encoder.trainable_variables)
     batches = loop.Batches(len(images), batch_size, seed)
 
-    @tf.function
+    @tf.function(autograph=False)
     def update(images, codes):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(tf.math.squared_difference(encoder(images, training=True), codes))

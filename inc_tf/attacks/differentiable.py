@@ -64,7 +64,7 @@ def unrolled(
     draw = Normal().compile(generator)
     k = generator.input_shape[1]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def classify(images: tf.Tensor) -> tf.Tensor:
         logits = []
         for seed in seeds if encoder is None else (0,):

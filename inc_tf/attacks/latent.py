@@ -108,7 +108,7 @@ class _Search:
         self.bounds, self.epsilon, self.norm, self.steps = bounds, epsilon, norm, steps
         self.learning_rate, self.multiplier_rate = learning_rate, multiplier_rate
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """The points of the ball next to the best G(z), float32 [N, H, W, C]."""
         zeros, n = tf.zeros_like(codes), tf.shape(codes)[0]

@@ -145,12 +145,12 @@ class PairSearch:
         zeros, infinite = tf.zeros_like(codes), tf.fill([n], float("inf"))
         return State(tf.zeros([n]), codes, (zeros, zeros), tf.zeros([n]), codes, -infinite, infinite)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def advance(self, state: State, steps: int | tf.Tensor) -> State:
         """The state `steps` steps later."""
         return tf.while_loop(lambda _: True, lambda s: (self._step(s),), (state,), maximum_iterations=steps)[0]
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def run(self, codes: tf.Tensor, steps: int, tolerance: float) -> Pairs:
         """The pairs after `steps` steps from `codes`, float32 [N, 2, k], less those that the tolerance spares."""
 

@@ -46,7 +46,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.
         specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), tf.TensorSpec([], tf.int32)]
-        self._project = tf.function(self._in_batches, input_signature=specs)
+        self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         # No tape follows the search: it would record every step, of a function that has no gradient. `recompute_grad`

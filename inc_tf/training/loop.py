@@ -115,7 +115,7 @@ def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[.
     """
     strategy = tf.distribute.get_strategy()
 
-    @tf.function(jit_compile=jit and not tf.distribute.has_strategy())
+    @tf.function(jit_compile=jit and not tf.distribute.has_strategy(), autograph=False)
     def step(*batch):
         return {
             name: strategy.experimental_local_results(value)[0] for name, value in strategy.run(update, batch).items()
@@ -145,7 +145,7 @@ def replicas() -> int:
 
 def share(rows: tf.Tensor) -> tf.Tensor:
     """This replica's part of a batch, whose size `Batches` has checked."""
-    size = len(rows) // replicas()
+    size = rows.shape[0] // replicas()
     first = size * tf.distribute.get_replica_context().replica_id_in_sync_group
     return rows[first : first + size]
 

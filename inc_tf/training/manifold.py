@@ -106,7 +106,7 @@ class Overpowered:
         }
         return self.mu * mean, logged
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _attack(self, t: tf.Tensor, fresh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, State]:
         new = self.search.first(fresh)
         old = tf.nest.map_structure(tf.convert_to_tensor, self._state)

@@ -29,7 +29,7 @@ def defenses():
 
 @pytest.fixture(scope="session")
 def server(models):
-    with serving(models, "--timeout", "20", "--max-body", "2") as started:
+    with serving(models, "--timeout", "100", "--max-body", "2") as started:
         yield started
         assert started.stop() == -signal.SIGTERM  # uvicorn shuts down, then lets the signal through
 

@@ -56,7 +56,7 @@ def test_whatever_is_malformed_gets_a_4xx_and_the_server_is_right_afterwards(ser
 
 def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(server):
     for headers in ({}, {"Transfer-Encoding": "chunked"}):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
             length = "" if headers else f"Content-Length: {3 * 2**20}\r\n"
             extra = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
             raw.sendall(f"POST /v1/models/adam:predict HTTP/1.1\r\nHost: x\r\n{length}{extra}\r\n".encode())
@@ -71,7 +71,7 @@ def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(server)
 
 
 def test_what_is_not_http_gets_a_400(server):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
         raw.sendall(b"\x16\x03\x01\x02\x00 no HTTP\r\n\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
 
@@ -79,11 +79,11 @@ def test_what_is_not_http_gets_a_400(server):
 def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_began(models, tmp_path, image):
     (tmp_path / "lm").symlink_to(models / "lm")
     path, one = "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode()
-    with serving(tmp_path, "--timeout", "15", "--max-waiting", "10", "--no-page") as own:
+    with serving(tmp_path, "--timeout", "30", "--max-waiting", "10", "--no-page") as own:
         assert own.ask("GET", "/")[0] == 404
         status, answer = own.ask("POST", path, json.dumps({"instances": [image] * 11}).encode())
         assert (status, json.loads(answer)) == (413, {"error": "11 images; a request may have 10"})
-        with socket.create_connection(("127.0.0.1", own.port), timeout=60) as raw:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=120) as raw:
             raw.sendall(_head(path, len(one)) + one[:-1])
             many = json.dumps({"instances": [image] * 10}).encode()
             answers = load(own.port, path, [many], 8, lambda sent, seconds: sent < 40)
@@ -92,16 +92,16 @@ def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_bega
             assert 429 in statuses
             assert own.ask("POST", path, one)[0] == 200
             assert raw.recv(4096).startswith(b"HTTP/1.1 408 ")  # the body's end did not come
-        with socket.create_connection(("127.0.0.1", own.port), timeout=30) as raw:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=120) as raw:
             raw.sendall(_head(path, len(one)) + one[:-1])
             assert own.ask("GET", "/healthz")[0] == 200  # by now it has read that
             own.process.terminate()
             with contextlib.suppress(ConnectionRefusedError):
                 while True:
-                    socket.create_connection(("127.0.0.1", own.port), timeout=30).close()
+                    socket.create_connection(("127.0.0.1", own.port), timeout=120).close()
             raw.sendall(one[-1:])
             assert raw.recv(4096).startswith(b"HTTP/1.1 200 ")
-        assert own.process.wait(30) == -signal.SIGTERM
+        assert own.process.wait(120) == -signal.SIGTERM
 
 
 def _head(path: str, length: int) -> bytes:

@@ -50,7 +50,9 @@ class Adam(Settings):
         # Draining changes the batch's size, and XLA would compile for each.
         drains = self.tolerance > 0
 
-        @tf.function(jit_compile=xla_pays(generator) and not drains, input_signature=signature(generator))
+        @tf.function(
+            jit_compile=xla_pays(generator) and not drains, input_signature=signature(generator), autograph=False
+        )
         def minimize(images, codes):
             size = tf.shape(codes)[0]
             zeros = tf.zeros_like(codes)

@@ -1,0 +1,77 @@
+"""PGD through the unrolled search, ours beside PyTorch eager, with the same networks, images and steps; one run.
+
+    python benchmarks/unrolled.py
+    python benchmarks/unrolled.py --images 4 --steps 2
+
+Each of PGD's steps takes the gradient of C(G(z_K(x))), z_K the last of K = 60 steps of Adam from E(x), through all of
+them. Writes `benchmarks/results/unrolled.json`. PyTorch is skipped by name where it is not installed.
+"""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import click
+import keras
+import numpy as np
+import tensorflow as tf
+from projection import flops, in_turn, table
+
+import inc_tf as inc
+from inc_tf.attacks.differentiable import unrolled
+from inc_tf.attacks.losses import LOSSES
+
+RESULT = Path(__file__).parent / "results" / "unrolled.json"
+EPSILON, SEARCH_STEPS = 0.3, 60
+
+
+@click.command()
+@click.option("--images", default=100, show_default=True)
+@click.option("--steps", default=40, show_default=True, help="Of PGD.")
+@click.option("--repeats", default=3, show_default=True, help="The least time counts.")
+def main(images: int, steps: int, repeats: int) -> None:
+    """Time the attack on MNIST's networks."""
+    name = inc.data.mnist_or_digits()
+    data = inc.data.load(name, "test").take(images)
+    classifier, vae = inc.load(f"{name}-classifier"), inc.load(f"{name}-vae")
+    defense = inc.InvertAndClassify(classifier, inc.LatentProjector(vae.generator))
+    stand_in = unrolled(defense, encoder=vae.encoder, steps=SEARCH_STEPS)
+    options = {"bounds": data.bounds, "epsilon": EPSILON, "steps": steps, "loss": "margin"}
+    runs = {"inc_tf": lambda: inc.attacks.pgd(stand_in, data.images, data.labels, **options).numpy()}
+    difference = None
+    if importlib.util.find_spec("torch"):
+        from pytorch_peer import UnrolledSearch
+
+        peer = UnrolledSearch(classifier, vae.generator, vae.encoder, SEARCH_STEPS)
+        difference = disagreement(stand_in, peer, data)
+        runs["PyTorch"] = lambda: peer.pgd(data.images, data.labels, EPSILON, steps)
+    else:
+        click.echo("PyTorch is not installed: skipped.")
+    # Of G in a step of the search: forward, its gradient, and the gradient of both.
+    work = images * steps * SEARCH_STEPS * 4 * flops(vae.generator)
+    rows = in_turn(runs, repeats, images * steps, work)
+    for row in rows:
+        row["broken"] = float(np.mean(stand_in(runs[row["name"]]()).numpy().argmax(axis=1) != data.labels))
+    click.echo(table(rows))
+    context = {"dataset": name, "images": images, "steps": steps, "search_steps": SEARCH_STEPS, "epsilon": EPSILON}
+    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    result = {**context, **machine, "versions": versions, "gradients_differ_by": difference, "rows": rows}
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def disagreement(stand_in, peer, data: inc.data.Dataset) -> float:
+    """The largest difference between the two gradients of the margin on the clean images, relative to the largest."""
+    images = tf.constant(data.images)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        margins = LOSSES["margin"](data.labels, stand_in(images))
+    ours, theirs = tape.gradient(margins, images).numpy(), peer.gradient(data.images, data.labels)
+    return float(np.abs(ours - theirs).max() / np.abs(ours).max())
+
+
+if __name__ == "__main__":
+    main()
