@@ -1,6 +1,7 @@
 """What the scripts share: their options, their units of work, and where the results go."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ class Run(Bench):
         self.quiet, self.out, self.papers = quiet, out, papers
         self.store = Store(remembered("units") or out / "units")
         self.as_json = bool(remembered("as_json"))
+        address = remembered("ray")
+        self.cluster = Cluster(address) if address else None
         self.record = Record(
             artefact=self.name,
             command=command_line(context),
@@ -130,6 +133,33 @@ class Run(Bench):
 
     def ahead(self, units: Iterable[Unit], total: int) -> None:
         """Compute units on the cluster before they are asked for, where the run has one; there are `total`."""
+        if self.cluster is None:
+            return
+        with tqdm(total=total, desc=f"{self.name} on Ray", unit="unit", disable=self.quiet) as bar:
+
+            def missing() -> Iterable[Unit]:
+                for unit in units:
+                    if self.key(unit.key, unit.images) in self.store:
+                        bar.update()
+                    else:
+                        yield unit
+
+            def done(unit: Unit, arrays: Arrays, seconds: float) -> None:
+                self.store.put(self.key(unit.key, unit.images), arrays, seconds)
+                bar.update()
+
+            failed = self.cluster.compute(self.blueprint(), missing(), done)
+        for key, reason in failed.items():
+            click.echo(f"failed: {key}: {reason}", err=True)
+        if failed:
+            raise InputError(
+                f"{len(failed)} of {total} units failed for good, each several times. The others are kept: the same "
+                "command tries these again."
+            )
+
+    def blueprint(self) -> Blueprint:
+        """How another process makes this bench; of runs that may have a cluster."""
+        raise NotImplementedError
 
     def finish(self, table: str, draw: Callable[[Record], Figure]) -> None:
         """Write the record, the table and the plot; print the table and where they are, or the record as JSON."""
@@ -146,6 +176,16 @@ class Run(Bench):
         """Where a result goes; a data set other than the paper's joins the name."""
         dataset = "" if self.record.dataset == self.papers else f"-{self.record.dataset}"
         return self.out / f"{self.name}{dataset}{suffix}"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Makes models, by the part that each plays, of the checkpoints of these names."""
+
+    parts: tuple[tuple[str, str], ...]
+
+    def __call__(self) -> dict[str, Any]:
+        return {part: checkpoints.load(name) for part, name in self.parts}
 
 
 class Experiment(Run):
@@ -173,44 +213,20 @@ class Experiment(Run):
             click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}", err=True)
         test = data.load(name, "test")
         images = test if full else test.take(n)
-        self.parts = {model: CHECKPOINTS[name][model] for model in models}
-        self.parts |= {model: CHECKPOINTS[name][model] for model in optional if model in CHECKPOINTS[name]}
-        loaded = {model: checkpoints.load(checkpoint) for model, checkpoint in self.parts.items()}
+        known = CHECKPOINTS[name]
+        self.parts = {model: known[model] for model in (*models, *(m for m in optional if m in known))}
         hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in self.parts.values()}
-        super().__init__(images, loaded, hashes, seed, out, quiet, papers, quick=len(images) < len(test))
-        address = remembered("ray")
-        self.cluster = Cluster(address) if address else None
+        super().__init__(images, self._models()(), hashes, seed, out, quiet, papers, quick=len(images) < len(test))
         if name == "digits":
             self.record.deviations.append(data.DIGITS_NOTICE)
 
-    def ahead(self, units: Iterable[Unit], total: int) -> None:
-        """Compute units on the cluster before they are asked for, where the run has one; there are `total`."""
-        if self.cluster is None:
-            return
-        with tqdm(total=total, desc=f"{self.name} on Ray", unit="unit", disable=self.quiet) as bar:
+    def blueprint(self) -> Blueprint:
+        """How another process makes this bench."""
+        agreement = Agreement.on(list(self.record.checkpoints))
+        return Blueprint(self.dataset, self.bounds, self.seed, self._models(), agreement)
 
-            def missing() -> Iterable[Unit]:
-                for unit in units:
-                    if self.key(unit.key, unit.images) in self.store:
-                        bar.update()
-                    else:
-                        yield unit
-
-            def done(unit: Unit, arrays: Arrays, seconds: float) -> None:
-                self.store.put(self.key(unit.key, unit.images), arrays, seconds)
-                bar.update()
-
-            parts = tuple(self.parts.items())
-            agreement = Agreement.on(list(self.record.checkpoints))
-            blueprint = Blueprint(self.dataset, self.bounds, self.seed, parts, agreement)
-            failed = self.cluster.compute(blueprint, missing(), done)
-        for key, reason in failed.items():
-            click.echo(f"failed: {key}: {reason}", err=True)
-        if failed:
-            raise InputError(
-                f"{len(failed)} of {total} units failed for good, each several times. The others are kept: the same "
-                "command tries these again."
-            )
+    def _models(self) -> "Checkpoints":
+        return Checkpoints(tuple(self.parts.items()))
 
 
 def check_out(out: Path) -> None:

@@ -4,9 +4,11 @@ One search an attacked image, as far as the sweep's limit, answers for every lim
 classifier's answer is noted at each of `CHECKPOINTS` and where each rule would have stopped.
 """
 
+import functools
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from tqdm import tqdm
 import inc_tf as inc
 from inc_tf import checkpoints, data, evaluation
 from inc_tf.attacks.checks import check_labels
+from inc_tf.cluster import Agreement
 from inc_tf.errors import InputError
 from inc_tf.models import imagenet
 from inc_tf.models.skip import skip_network
 from inc_tf.store import Arrays
 from reproduce._common import Run, check_out
-from reproduce._options import RUN_OPTIONS
+from reproduce._options import RAY_OPTION, RUN_OPTIONS
 from reproduce._sweep import CLEAN, Attack
+from reproduce._units import Bench, Blueprint, Unit
 
 ATTACKS = [CLEAN, *(Attack("bim", epsilon) for epsilon in (0.01, 0.05, 0.1))]
 CHECKPOINTS = (50, *range(100, 1001, 100))
@@ -40,6 +44,7 @@ def options(command: Callable) -> Callable:
     """The options of both scripts."""
     for option in (
         *RUN_OPTIONS,
+        RAY_OPTION,
         click.option("--seed", default=0, show_default=True, help="Of the weights, z and its noise."),
         click.option("--steps", default=CHECKPOINTS[-1], show_default=True, help="The limit of the sweep over steps."),
         click.option("--channels", default=128, show_default=True, help="Of the skip network; the paper's is 128."),
@@ -60,6 +65,26 @@ def options(command: Callable) -> Callable:
     ):
         command = option(command)
     return command
+
+
+@dataclass(frozen=True)
+class Models:
+    """Makes the classifier and the projector with a skip network of its images' size, searching for `steps`.
+
+    `classifier` is a file or a network's name. Raises `InputError` where it has not the `sha256`, if that is given.
+    """
+
+    classifier: str
+    channels: int
+    steps: int
+    sha256: str | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        classifier = imagenet.load_classifier(self.classifier)
+        if self.sha256 not in (None, _sha256(classifier, self.classifier)):
+            raise InputError(f"A worker has another classifier {self.classifier!r}: give all machines the same.")
+        network = skip_network((*classifier.input_shape[1:3], 3), self.channels)
+        return {"classifier": classifier, "projector": inc.DeepImagePrior(network, steps=self.steps)}
 
 
 class Photographs(Run):
@@ -90,16 +115,17 @@ class Photographs(Run):
         self.steps = steps
         self.checkpoints = [*(c for c in CHECKPOINTS if c < steps), steps]
         self.shard, self.merging, self.channels = shard, bool(merge), channels
-        self.classifier = imagenet.load_classifier(classifier)
-        height, width = self.classifier.input_shape[1:3]
-        self.projector = inc.DeepImagePrior(skip_network((height, width, 3), channels), steps=steps)
-        images = _images(n, full, split, folder, height)
+        made = Models(classifier, channels, steps)
+        models = made()
+        self.classifier = models["classifier"]
+        images = _images(n, full, split, folder, self.classifier.input_shape[1])
         check_labels(images.labels, len(images), self.classifier.output_shape[1])
         self.units = list(images.shards(1))[shard[0] - 1 :: shard[1]]
         if len(self.units) < 2:
             raise InputError(f"There are {len(self.units)} images to run on; an interval needs at least 2: raise --n.")
-        hashes = {self.classifier.name: _sha256(self.classifier, classifier)}
-        models = {"classifier": self.classifier}
+        sha256 = _sha256(self.classifier, classifier)
+        self.made_of = replace(made, sha256=sha256)
+        hashes = {self.classifier.name: sha256}
         super().__init__(images, models, hashes, seed, out, quiet, papers="imagenet2012", quick=not full)
         self.record.deviations += list(self._deviations())
         for other in merge:
@@ -121,20 +147,28 @@ class Photographs(Run):
         if self.shard[1] > 1:
             yield f"Shard {self.shard[0]} of {self.shard[1]} of the images."
 
+    def blueprint(self) -> Blueprint:
+        """How another process makes this bench; a classifier's file must lie there too."""
+        return Blueprint(self.dataset, self.bounds, self.seed, self.made_of, Agreement.on([]))
+
     def answers(self) -> dict[Attack, Arrays]:
         """What `_answer` says of every image, stacked, by attack."""
+        units = [(attack, self._unit(image, attack)) for image in self.units for attack in ATTACKS]
+        if not self.merging:
+            self.ahead((unit for _, unit in units), len(units))
         found: dict[Attack, list[Arrays]] = {attack: [] for attack in ATTACKS}
-        total = len(self.units) * len(ATTACKS) * self.steps
-        with tqdm(total=total, desc=self.name, unit="step", smoothing=0.02, disable=self.quiet) as bar:
-            for unit in self.units:
-                for attack in ATTACKS:
-                    found[attack].append(self._one(unit, attack, bar))
+        with tqdm(
+            total=len(units) * self.steps, desc=self.name, unit="step", smoothing=0.02, disable=self.quiet
+        ) as bar:
+            for attack, unit in units:
+                before = bar.n
+                found[attack].append(self.cached(unit.key, unit.images, lambda: self._compute(unit, bar)))  # noqa: B023
+                bar.update(before + self.steps - bar.n)
         return {
             attack: {name: np.stack([p[name] for p in parts]) for name in parts[0]} for attack, parts in found.items()
         }
 
-    def _one(self, image: data.Dataset, attack: Attack, bar: tqdm) -> Arrays:
-        before = bar.n
+    def _unit(self, image: data.Dataset, attack: Attack) -> Unit:
         key = {
             **attack.key(),
             "sha256": hashlib.sha256(image.images.tobytes()).hexdigest(),
@@ -142,47 +176,17 @@ class Photographs(Run):
             "steps": self.steps,
             "rules": [rule.get_config() for rule in RULES],
         }
-        answer = self.cached(key, image, lambda: self._answer(image, attack, bar.update))
-        bar.update(before + self.steps - bar.n)
-        return answer
+        answer = functools.partial(_answer, image=image, attack=attack, noted=self.checkpoints)
+        return Unit(key, image, answer)
 
-    def _answer(self, image: data.Dataset, attack: Attack, progress: Callable[[int], None]) -> Arrays:
-        """One image under one attack.
-
-        `attacked` and `projection` are images, the latter as the paper's limit and threshold leave it; `undefended`,
-        `at` and `rule` say whether the classifier is right on the attacked image, on each checkpoint's reconstruction
-        and on each rule's.
-        """
-        if self.merging:
-            raise InputError(
-                f"Image {image.start} under {attack.name} {attack.epsilon:g} is in none of the merged folders: run its "
-                "shard, with the same options."
-            )
-        seed = self.record.seed
-        attacked = image.images[0]
-        if attack != CLEAN:
-            attacked = inc.attacks.bim(
-                self.classifier, image.images, image.labels, bounds=image.bounds, epsilon=attack.epsilon or 0.0
-            ).numpy()[0]
-        found = self.projector.trajectory(attacked, self.checkpoints, RULES, seed, progress)
-        seen = [*found.checkpoints, *found.answers]
-        logits = self.classifier.predict(np.stack([attacked, *(s.image for s in seen)]), verbose=0)
-        right = logits.argmax(axis=1) == image.labels[0]
-        k = len(self.checkpoints) + 1
-        below, limit = found.answers[0], min(LIMITS["dip"], self.steps)
-        early = found.stopped[0] and below.steps <= limit
-        return {
-            "attacked": attacked,
-            "projection": (below if early else found.checkpoints[self.checkpoints.index(limit)]).image,
-            "undefended": right[0],
-            "at": right[1:k],
-            "mse_at": np.array([s.error for s in found.checkpoints]),
-            "rule": right[k:],
-            "rule_mse": np.array([s.error for s in found.answers]),
-            "rule_steps": np.array([s.steps for s in found.answers]),
-            "stopped": np.array(found.stopped),
-            "restarted": np.array(found.restarts > 0),
-        }
+    def _compute(self, unit: Unit, bar: tqdm) -> Arrays:
+        if not self.merging:
+            return unit.compute(self, progress=bar.update)
+        assert unit.images
+        raise InputError(
+            f"Image {unit.images.start} under {unit.key['attack']} {unit.key['epsilon']:g} is in none of the merged "
+            "folders: run its shard, with the same options."
+        )
 
     def limited(self, answer: Arrays, limit: int) -> Arrays:
         """The paper's rule at a limit of steps: `right`, `mse` and `steps` of each image."""
@@ -208,6 +212,46 @@ class Photographs(Run):
         shard = "" if self.shard[1] == 1 else f"-shard-{self.shard[0]}-of-{self.shard[1]}"
         path = super().path(suffix)
         return path.with_name(path.name.removesuffix(suffix) + channels + shard + suffix)
+
+
+def _answer(
+    bench: Bench,
+    image: data.Dataset,
+    attack: Attack,
+    noted: list[int],
+    progress: Callable[[int], object] = lambda steps: None,
+) -> Arrays:
+    """One image under one attack, at the steps that are `noted`; `progress` is told how many were taken.
+
+    `attacked` and `projection` are images, the latter as the paper's limit and threshold leave it; `undefended`, `at`
+    and `rule` say whether the classifier is right on the attacked image, on each noted step's reconstruction and on
+    each rule's.
+    """
+    classifier, projector = bench.models["classifier"], bench.models["projector"]
+    attacked = image.images[0]
+    if attack != CLEAN:
+        attacked = inc.attacks.bim(
+            classifier, image.images, image.labels, bounds=image.bounds, epsilon=attack.epsilon or 0.0
+        ).numpy()[0]
+    found = projector.trajectory(attacked, noted, RULES, bench.seed, progress)
+    seen = [*found.checkpoints, *found.answers]
+    logits = classifier.predict(np.stack([attacked, *(s.image for s in seen)]), verbose=0)
+    right = logits.argmax(axis=1) == image.labels[0]
+    k = len(noted) + 1
+    below, limit = found.answers[0], min(LIMITS["dip"], noted[-1])
+    early = found.stopped[0] and below.steps <= limit
+    return {
+        "attacked": attacked,
+        "projection": (below if early else found.checkpoints[noted.index(limit)]).image,
+        "undefended": right[0],
+        "at": right[1:k],
+        "mse_at": np.array([s.error for s in found.checkpoints]),
+        "rule": right[k:],
+        "rule_mse": np.array([s.error for s in found.answers]),
+        "rule_steps": np.array([s.steps for s in found.answers]),
+        "stopped": np.array(found.stopped),
+        "restarted": np.array(found.restarts > 0),
+    }
 
 
 def _images(n: int, full: bool, split: str, folder: Path | None, size: int) -> data.Dataset:

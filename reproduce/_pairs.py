@@ -1,20 +1,22 @@
 """What the scripts of section 4.3 share: their options, and pairs of the overpowered attack, found shard by shard."""
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from inc_tf.attacks.overpowered import overpowered_pairs
+from inc_tf.attacks.overpowered import Loss, overpowered_pairs
 from inc_tf.seeds import derive
 from inc_tf.store import Arrays
 from reproduce import _sweep
 from reproduce._common import Experiment, options
+from reproduce._units import Bench, Unit
 
 CLASSIFIERS = {name: _sweep.CLASSIFIERS[name] for name in ("undefended", "manifold-trained")}
 """The defences of section 4.3, and the part of `CHECKPOINTS` that each is."""
@@ -53,45 +55,51 @@ def find(
     steps: int,
     *,
     eta_squared: float = ETA_SQUARED,
-    loss: Literal["squared", "cross-entropy", "margin"] = "squared",
+    loss: Loss = "squared",
 ) -> Arrays:
     """`n` pairs against the classifier that the records call `defense`.
 
     `eta_squared` is a mean squared difference. The answer: `codes` and `others`, float32 [N, k]; `images` and
     `other_images`; `mse`, float32 [N].
     """
-    generative = experiment.models["generative"]
-    size = math.prod(generative.generator.output_shape[1:])
-    shard = _SHARD.get(experiment.record.dataset, 64)
+    shard = _SHARD.get(experiment.dataset, 64)
+    settings = {"eta_squared": eta_squared, "loss": loss, "steps": steps}
+    units = [_unit(defense, first, min(shard, n - first), settings) for first in range(0, n, shard)]
+    experiment.ahead(units, len(units))
     found = []
     with tqdm(total=n, desc=f"pairs, {defense}", unit="pair", disable=experiment.quiet) as bar:
-        for first in range(0, n, shard):
-            count = min(shard, n - first)
-
-            def attack(first=first, count=count) -> Arrays:
-                pairs = overpowered_pairs(
-                    generative.generator,
-                    experiment.models[CLASSIFIERS[defense]],
-                    count,
-                    eta=math.sqrt(eta_squared * size),
-                    seed=derive(experiment.record.seed, "pairs", first),
-                    stddev=getattr(generative, "latent_stddev", 1.0),
-                    loss=loss,
-                    steps=steps,
-                    tolerance=1e-3,
-                )
-                return {
-                    "codes": pairs.codes.numpy(),
-                    "others": pairs.others.numpy(),
-                    "images": pairs.images.numpy(),
-                    "other_images": pairs.other_images.numpy(),
-                    "mse": np.square(pairs.distances.numpy()) / size,
-                }
-
-            key = {"pairs": defense, "first": first, "count": count, "eta_squared": eta_squared}
-            found.append(experiment.cached({**key, "loss": loss, "steps": steps}, None, attack))
-            bar.update(count)
+        for unit in units:
+            found.append(experiment.answer(unit))
+            bar.update(unit.key["count"])
     return {part: np.concatenate([shard[part] for shard in found]) for part in found[0]}
+
+
+def _unit(defense: str, first: int, count: int, settings: dict[str, Any]) -> Unit:
+    key = {"pairs": defense, "first": first, "count": count, **settings}
+    return Unit(key, None, functools.partial(_attack, defense=defense, first=first, count=count, **settings))
+
+
+def _attack(bench: Bench, defense: str, first: int, count: int, eta_squared: float, loss: Loss, steps: int) -> Arrays:
+    generative = bench.models["generative"]
+    size = math.prod(generative.generator.output_shape[1:])
+    pairs = overpowered_pairs(
+        generative.generator,
+        bench.models[CLASSIFIERS[defense]],
+        count,
+        eta=math.sqrt(eta_squared * size),
+        seed=derive(bench.seed, "pairs", first),
+        stddev=getattr(generative, "latent_stddev", 1.0),
+        loss=loss,
+        steps=steps,
+        tolerance=1e-3,
+    )
+    return {
+        "codes": pairs.codes.numpy(),
+        "others": pairs.others.numpy(),
+        "images": pairs.images.numpy(),
+        "other_images": pairs.other_images.numpy(),
+        "mse": np.square(pairs.distances.numpy()) / size,
+    }
 
 
 def probabilities(experiment: Experiment, defense: str, images: np.ndarray) -> np.ndarray:

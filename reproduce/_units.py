@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from inc_tf import checkpoints, cluster, data
+from inc_tf import cluster, data
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.store import Arrays, timed
@@ -32,21 +32,33 @@ class Bench:
 
 @dataclass(frozen=True)
 class Unit:
-    """One answer: the key that it is filed under, the images that it is of, and how a bench computes it."""
+    """One answer: the key that it is filed under, the images that it is of, and how a bench computes it.
+
+    `compute(bench)` may take a function besides that it tells of its `progress`.
+    """
 
     key: dict
     images: data.Dataset | None
-    compute: Callable[[Bench], Arrays]
+    compute: Callable[..., Arrays]
+
+    @property
+    def name(self) -> str:
+        """The key and which images: other shards of the images have the same key."""
+        which = {} if self.images is None else {"images": [self.images.start, self.images.start + len(self.images)]}
+        return json.dumps({**self.key, **which}, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """How another process makes the same bench: the checkpoint of each part, and what it must agree on."""
+    """How another process makes the same bench: its models by part, and what it must agree on.
+
+    Equal ones are the same bench, made once; so `models` must be hashable by value.
+    """
 
     dataset: str
     bounds: Bounds
     seed: int
-    parts: tuple[tuple[str, str], ...]
+    models: Callable[[], dict[str, Any]]
     agreement: cluster.Agreement
 
 
@@ -64,7 +76,7 @@ class Cluster:
         """Compute `units`, and call `done` with each as it comes, its answer and its seconds.
 
         The units are asked for as there is room. One that fails, or whose worker is lost, is tried again. Returns the
-        error of each that failed for good, by its key. Raises `InputError` where a worker does.
+        error of each that failed for good, by its name. Raises `InputError` where a worker does.
         """
         ray = self.ray
         shared = ray.put(blueprint)
@@ -77,7 +89,7 @@ class Cluster:
             try:
                 answer = ray.get(ready)
             except ray.exceptions.RayError as error:
-                failed[json.dumps(unit.key, sort_keys=True)] = str(error).strip().splitlines()[-1]
+                failed[unit.name] = str(error).strip().splitlines()[-1]
                 return
             if isinstance(answer, InputError):
                 raise answer
@@ -92,7 +104,7 @@ class Cluster:
         return failed
 
 
-def _compute(blueprint: Blueprint, compute: Callable[[Bench], Arrays]) -> tuple[Arrays, float] | InputError:
+def _compute(blueprint: Blueprint, compute: Callable[..., Arrays]) -> tuple[Arrays, float] | InputError:
     """On a worker. What the user has to put right is an answer: to try that again is of no use."""
     cluster.one_core()
     try:
@@ -105,5 +117,4 @@ def _compute(blueprint: Blueprint, compute: Callable[[Bench], Arrays]) -> tuple[
 @functools.lru_cache(maxsize=1)
 def _bench(blueprint: Blueprint) -> Bench:
     blueprint.agreement.check()
-    models = {part: checkpoints.load(name) for part, name in blueprint.parts}
-    return Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, models)
+    return Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, blueprint.models())

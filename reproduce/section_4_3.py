@@ -4,6 +4,7 @@ The table of the text, with two lines that the paper does not have: whether the 
 G(z) and G(z′) are projected again before they are classified.
 """
 
+import functools
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from inc_tf.training import classifier
 from reproduce._common import Experiment, percent
 from reproduce._pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
 from reproduce._sweep import build_defense
+from reproduce._units import Bench, Unit
 
 OLD = "overpowered-transfer"  # the first classifier's pairs, on another
 
@@ -92,14 +94,16 @@ def _add_end_to_end(experiment: Experiment, defense: str, pairs: Arrays, key: di
     if valid.sum() < 2:
         return
 
-    def classify(part: str) -> Arrays:
-        answer = build_defense(experiment, defense)(pairs[part][valid], seed=experiment.record.seed)
-        return {"predictions": answer.predictions.numpy(), "distances": answer.distances.numpy()}
-
-    one, other = (
-        experiment.cached({"classify": defense, "part": part, **key}, None, lambda: classify(part))  # noqa: B023
+    units = [
+        Unit(
+            {"classify": defense, "part": part, **key},
+            None,
+            functools.partial(_classify, defense=defense, images=pairs[part][valid]),
+        )
         for part in ("images", "other_images")
-    )
+    ]
+    experiment.ahead(units, len(units))
+    one, other = (experiment.answer(unit) for unit in units)
     _record(
         experiment,
         defense,
@@ -107,6 +111,11 @@ def _add_end_to_end(experiment: Experiment, defense: str, pairs: Arrays, key: di
         flips=evaluation.share(one["predictions"] != other["predictions"]),
         distance=evaluation.mean(np.concatenate([one["distances"], other["distances"]])),
     )
+
+
+def _classify(bench: Bench, defense: str, images: np.ndarray) -> Arrays:
+    answer = build_defense(bench, defense)(images, seed=bench.seed)
+    return {"predictions": answer.predictions.numpy(), "distances": answer.distances.numpy()}
 
 
 def table(record: Record) -> str:

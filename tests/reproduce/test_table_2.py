@@ -1,6 +1,7 @@
 """Table 2 and Figure 10 on a folder of small pictures, with a classifier of one layer and a network of two."""
 
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -10,7 +11,9 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli import main
+from inc_tf.errors import InputError
 from reproduce import _dip
+from reproduce._units import Bench
 
 SIZE, N, STEPS = 32, 4, 60
 CLASSES = 3
@@ -158,16 +161,16 @@ def test_a_merge_that_lacks_a_shard_computes_nothing(folder, shards, tmp_path):
 
 def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, monkeypatch):
     answered = []
-    compute = _dip.Photographs._answer
+    compute = _dip._answer
 
-    def dies(self, image, attack, progress):
+    def dies(bench, image, attack, **how):
         if len(answered) == 3:
             raise KeyboardInterrupt
         answered.append((image.start, attack.epsilon))
-        return compute(self, image, attack, progress)
+        return compute(bench, image, attack, **how)
 
     few = ["--n", "2", "--steps", "50"]
-    monkeypatch.setattr(_dip.Photographs, "_answer", dies)
+    monkeypatch.setattr(_dip, "_answer", dies)
     assert run("table_2", folder, tmp_path, *few).exit_code == 1
     assert answered == [(0, 0.0), (0, 0.01), (0, 0.05)]
     answered += [None]  # past where it died
@@ -175,8 +178,27 @@ def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, m
     assert answered[4:] == [(0, 0.1), (1, 0.0), (1, 0.01), (1, 0.05), (1, 0.1)]
 
 
+def test_a_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monkeypatch):
+    def elsewhere(self, units, total):
+        blueprint, sent = pickle.loads(pickle.dumps((self.blueprint(), list(units))))
+        bench = Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, blueprint.models())
+        assert len(sent) == total
+        for unit in sent:
+            self.store.put(self.key(unit.key, unit.images), unit.compute(bench), 1.0)
+
+    monkeypatch.setattr(_dip.Photographs, "ahead", elsewhere)
+    monkeypatch.setattr(_dip.Photographs, "_compute", None)
+    assert run("table_2", folder, tmp_path).exit_code == 0
+    assert record_in(tmp_path, folder, "table_2")["rows"] == record_in(out, folder, "table_2")["rows"]
+
+
+def test_a_worker_with_another_classifier_is_refused(folder):
+    with pytest.raises(InputError, match=r"A worker has another classifier '.*classifier\.keras'"):
+        _dip.Models(str(folder / "classifier.keras"), 2, STEPS, "0" * 64)()
+
+
 def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
-    monkeypatch.setattr(_dip.Photographs, "_answer", None)
+    monkeypatch.setattr(_dip.Photographs, "_compute", None)
     done = run("figure_10", folder, out)
     assert done.exit_code == 0, done.output
     rows = record_in(out, folder, "figure_10")["rows"]

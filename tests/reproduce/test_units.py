@@ -13,10 +13,11 @@ from inc_tf import checkpoints
 from inc_tf.cli import main
 from inc_tf.cluster import Agreement
 from inc_tf.errors import InputError
+from reproduce._common import Checkpoints
 from reproduce._units import Blueprint, Cluster, Unit
 
 AGREEMENT = Agreement.on(["digits-classifier"])
-BLUEPRINT = Blueprint("digits", (0.0, 1.0), 0, (("classifier", "digits-classifier"),), AGREEMENT)
+BLUEPRINT = Blueprint("digits", (0.0, 1.0), 0, Checkpoints((("classifier", "digits-classifier"),)), AGREEMENT)
 
 
 def compute(units: list[Unit], blueprint: Blueprint = BLUEPRINT) -> tuple[dict, dict]:
@@ -57,11 +58,11 @@ def test_a_unit_whose_worker_dies_is_tried_again_and_counted_once(ray_here, tmp_
             os._exit(1)
         return {"a": np.array(i)}
 
-    units = [Unit({"unit": i}, None, lambda bench, i=i: dies_at_first(bench, i)) for i in range(20)]
+    units = [Unit({"unit": i}, None, lambda bench, i=i: dies_at_first(bench, i)) for i in range(8)]
     found, failed = compute(units)
-    assert found == {i: i for i in range(20)}
+    assert found == {i: i for i in range(8)}
     assert failed == {}
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_what_fails_for_good_is_named_with_its_error_and_the_rest_is_kept(ray_here):
@@ -72,6 +73,12 @@ def test_what_fails_for_good_is_named_with_its_error_and_the_rest_is_kept(ray_he
     assert found == {1: 12, 2: 6, 3: 4}
     assert list(failed) == ['{"unit": 0}']
     assert "ZeroDivisionError" in failed['{"unit": 0}']
+
+
+def test_shards_of_the_same_images_that_fail_are_named_each(ray_here, digits):
+    units = [Unit({"attack": "fgsm"}, part, lambda bench: {"a": np.array(1 // 0)}) for part in digits.take(6).shards(2)]
+    _, failed = compute(units)
+    assert sorted(failed) == [json.dumps({"attack": "fgsm", "images": [i, i + 2]}) for i in (0, 2, 4)]
 
 
 def test_a_worker_with_another_version_or_checkpoint_says_so(ray_here):
