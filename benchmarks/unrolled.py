@@ -39,8 +39,14 @@ def main(images: int, steps: int, repeats: int) -> None:
     classifier, vae = inc.load(f"{name}-classifier"), inc.load(f"{name}-vae")
     defense = inc.InvertAndClassify(classifier, inc.LatentProjector(vae.generator))
     stand_in = unrolled(defense, encoder=vae.encoder, steps=SEARCH_STEPS)
-    options = {"bounds": data.bounds, "epsilon": EPSILON, "steps": steps, "loss": "margin"}
-    runs = {"inc_tf": lambda: inc.attacks.pgd(stand_in, data.images, data.labels, **options).numpy()}
+
+    def attack() -> np.ndarray:
+        found = inc.attacks.pgd(
+            stand_in, data.images, data.labels, bounds=data.bounds, epsilon=EPSILON, steps=steps, loss="margin"
+        )
+        return found.numpy()
+
+    runs = {"inc_tf": attack}
     difference = None
     if importlib.util.find_spec("torch"):
         from pytorch_peer import UnrolledSearch
