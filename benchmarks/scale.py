@@ -47,7 +47,7 @@ QUICK = {
     "drivers": 1,
 }  # fmt: skip
 FULL = {
-    "n": 1000, "shard": 50, "repeats": 7, "echoes": 300, "small": 10_000, "large": 100_000, "block": 512, "workers": 10,
+    "n": 1000, "shard": 50, "repeats": 3, "echoes": 300, "small": 10_000, "large": 100_000, "block": 512, "workers": 10,
     "drivers": 5,
 }  # fmt: skip
 FAULTS = ("--n", "100", "--shard", "5", "--quiet", "--ray")
@@ -63,13 +63,14 @@ MAY_DIFFER = ("seconds", "device", "command", "commit", "versions")
 def speedup(sizes: dict[str, int]) -> list[dict]:
     """A row for each way of running the sweep, one of ratios, one of costs; the times are of warm processes."""
     sweep = (sizes["n"], sizes["shard"])
-    with own_process() as here, own_process() as beside, own_process() as driver:
-        start = call(driver, scale_sweep.start, sizes["n"])
+    with own_process() as here, own_process() as beside, own_process() as one, own_process() as two:
+        call(one, scale_sweep.start, sizes["n"], 1)
+        start = call(two, scale_sweep.start, sizes["n"], 2)
         ways: dict[str, Callable[[], dict]] = {
             "bare loop": lambda: call(here, scale_sweep.bare_loop, *sweep),
             "script, store": lambda: call(here, scale_sweep.script, *sweep, 0),
-            "ray, 1 worker": lambda: call(driver, scale_sweep.script, *sweep, 1),
-            "ray, 2 workers": lambda: call(driver, scale_sweep.script, *sweep, 2),
+            "ray, 1 worker": lambda: call(one, scale_sweep.script, *sweep, 1),
+            "ray, 2 workers": lambda: call(two, scale_sweep.script, *sweep, 2),
             "two bare loops at once": lambda: _at_once((here, beside), *sweep),
         }
         cold = ways["ray, 2 workers"]()["seconds"]
@@ -81,10 +82,11 @@ def speedup(sizes: dict[str, int]) -> list[dict]:
                 runs[name].append(way())
         shapes = {"dispatch_seconds": (sizes["shard"], 28, 28, 1), "dispatch_seconds_celeba": (50, 64, 64, 3)}
         dispatch = {
-            name: min(call(driver, scale_sweep.dispatch, sizes["n"], sizes["echoes"], shape) for _ in range(3))
+            name: min(call(two, scale_sweep.dispatch, sizes["n"], 2, sizes["echoes"], shape) for _ in range(3))
             for name, shape in shapes.items()
         }
-        call(driver, scale_sweep.stop)
+        for driver in (one, two):
+            call(driver, scale_sweep.stop)
     times = {name: [run["seconds"] for run in taken] for name, taken in runs.items()}
     units = {kind: [run["units"][kind] for run in runs["bare loop"]] for kind in ("attack", "answer")}
     scripts = [run for name in ("script, store", "ray, 1 worker", "ray, 2 workers") for run in runs[name]]

@@ -13,8 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,21 +96,21 @@ def main(
 
 
 @functools.cache
-def prepared(n: int, ray: bool) -> Experiment:
-    """The sweep's experiment, on one core, or on a Ray cluster of two workers of one core each."""
+def prepared(n: int, workers: int) -> Experiment:
+    """The sweep's experiment, on one core, or on a Ray cluster of so many workers of one core each."""
     one_core()
-    if ray:
-        import ray as cluster
+    if workers:
+        import ray
 
-        cluster.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with click.Context(click.Command("scale")) as context:
-        context.meta["inc_tf.ray"] = "local" if ray else None
+        context.meta["inc_tf.ray"] = "local" if workers else None
         return Experiment("auto", n, False, 0, Path(tempfile.gettempdir()), True, MODELS)
 
 
 def bare_loop(n: int, shard: int) -> dict:
     """The sweep's units one after the other and nothing else; the seconds of all, and of each by kind."""
-    experiment = prepared(n, False)
+    experiment = prepared(n, 0)
     units: dict[str, list[float]] = {"attack": [], "answer": []}
     started, attacked = time.perf_counter(), []
     for attack in ATTACKS:
@@ -149,43 +148,28 @@ class TimedStore(Store):
 def script(n: int, shard: int, workers: int) -> dict:
     """The sweep as a script runs it, into an empty store; its seconds, and the store's.
 
-    On `workers` of Ray's, 1 or 2; where it is 0, in this process.
+    On `workers` of Ray's; where it is 0, in this process.
     """
-    experiment = prepared(n, workers > 0)
-    with tempfile.TemporaryDirectory() as folder, _reserved(2 - workers if workers else 0):
+    experiment = prepared(n, workers)
+    with tempfile.TemporaryDirectory() as folder:
         experiment.store = store = TimedStore(Path(folder))
         started = time.perf_counter()
         sweep(experiment, shard)
         return {"seconds": time.perf_counter() - started, "reads": store.reads, "writes": store.writes}
 
 
-@contextmanager
-def _reserved(cores: int) -> Iterator[None]:
-    """Keep `cores` of the Ray cluster from being used, without a process that holds them."""
-    if not cores:
-        yield
-        return
-    import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
-
-    held = placement_group([{"CPU": cores}])
-    ray.get(held.ready())
-    yield
-    remove_placement_group(held)
-
-
-def start(n: int) -> dict:
+def start(n: int, workers: int) -> dict:
     """Start the Ray cluster; seconds until the driver is ready, and then until the first worker has answered."""
     started = time.perf_counter()
-    prepared(n, True)
+    prepared(n, workers)
     ready = time.perf_counter()
-    dispatch(n, 1, (1,))
+    dispatch(n, workers, 1, (1,))
     return {"driver": ready - started, "worker": time.perf_counter() - ready}
 
 
-def dispatch(n: int, units: int, shape: tuple[int, ...]) -> float:
-    """Seconds for each of `units` that compute nothing but carry an array of `shape` there and back; two workers."""
-    experiment = prepared(n, True)
+def dispatch(n: int, workers: int, units: int, shape: tuple[int, ...]) -> float:
+    """Seconds for each of `units` that compute nothing but carry an array of `shape` there and back."""
+    experiment = prepared(n, workers)
     array = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         experiment.store = Store(folder)

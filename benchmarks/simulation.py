@@ -3,12 +3,11 @@
     python benchmarks/simulation.py
 
 It needs the records `scale-speedup.json` and `scale-units.json`, which `python benchmarks/scale.py --full` writes, and
-writes `scale-simulation.json` and `scale-simulation.png` beside them. Three jobs: Table 1 at n = 10,000 (CelebA) as
-`--ray` computes it, Table 2 at n = 10,000 and one search of the deep image prior for each of ImageNet's 50,000
-validation images, both as `--shard i/W` computes them. Measured: what a unit takes and how that spreads, a worker's
-start, the driver's time for each unit, reading the store. Assumed, as `ASSUMED` says: how long a preemptible machine
-lives and costs, and how often a unit takes many times as long. The simulation is checked against the real sweeps on one
-and two workers.
+writes `scale-simulation.json` and `scale-simulation.png` beside them. Three jobs, as `--ray` computes them: Table 1 at
+n = 10,000 (CelebA), Table 2 at n = 10,000, and one search of the deep image prior for each of ImageNet's 50,000
+validation images. Measured: what a unit takes and how that spreads, a worker's start, the driver's time for each
+unit, reading the store. Assumed, as `ASSUMED` says: how long a preemptible machine lives and costs, and how often a
+unit takes many times as long. The simulation is checked against the real sweeps on one and two workers.
 
 A worker is a machine of two cores, as the ones that the tables' units were timed on.
 """
@@ -18,7 +17,6 @@ import itertools
 import json
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -181,36 +179,11 @@ def _phase(units: list[float], fleet: _Fleet, outcome: Outcome) -> list[float]:
     return failed
 
 
-def sharded(phases: list[list[float]], cluster: Cluster, seed: int = 0) -> Outcome:
-    """Units by their seconds, every W-th for each of W workers, which know nothing of one another: `--shard i/W`.
-
-    A lost worker's replacement carries on with its share; the merge at the end reads all units. Raises `ValueError` as
-    `queued` does.
-    """
-    _check(phases, cluster)
-    rng, outcome = np.random.default_rng(seed), Outcome()
-    units = [unit for phase in phases for unit in phase]
-    for i in range(cluster.workers):
-        now = cluster.startup
-        dies = now + cluster.life(rng)
-        for seconds in units[i :: cluster.workers]:
-            while now + seconds > dies:
-                outcome.lost += 1
-                now = dies + cluster.replacement + cluster.startup
-                dies = now + cluster.life(rng)
-            now += seconds
-            outcome.done += 1
-        outcome.seconds = max(outcome.seconds, now)
-    outcome.seconds += cluster.read * len(units)
-    return outcome
-
-
 @dataclass(frozen=True)
 class Job:
-    """Work: units by their usual seconds, phase by phase, how they are shared out, and where the numbers are from."""
+    """Work: units by their usual seconds, phase by phase, and where the numbers are from."""
 
     name: str
-    run: Callable[[list[list[float]], Cluster, int], Outcome]
     phases: list[list[float]]
     source: str
 
@@ -259,9 +232,9 @@ def jobs(results: Path) -> list[Job]:
     units = json.loads((results / "scale-units.json").read_text())["rows"]
     dip = f"dip.json: {step:.3f} s a step at 224×224, 128 channels"
     return [
-        Job("Table 1, n = 10,000", queued, table_1(units, 10_000, 50), "scale-units.json, in units of 50 images"),
-        Job("Table 2, n = 10,000", sharded, [[1000 * step] * 40_000], f"{dip}; 1,000 steps, clean and three ε"),
-        Job("ImageNet's 50,000 through DIP", sharded, [[500 * step] * 50_000], f"{dip}; 500 steps an image"),
+        Job("Table 1, n = 10,000", table_1(units, 10_000, 50), "scale-units.json, in units of 50 images"),
+        Job("Table 2, n = 10,000", [[1000 * step] * 40_000], f"{dip}; 1,000 steps, clean and three ε"),
+        Job("ImageNet's 50,000 through DIP", [[500 * step] * 50_000], f"{dip}; 500 steps an image"),
     ]
 
 
@@ -304,7 +277,7 @@ def curve(job: Job, one: Cluster, spread: np.ndarray, seed: int = 0) -> list[dic
     work = sum(map(sum, phases))
     rows = []
     for workers in WORKERS:
-        outcome = job.run(phases, replace(one, workers=workers), seed)
+        outcome = queued(phases, replace(one, workers=workers), seed)
         hours = outcome.seconds / HOUR
         rows.append(
             {
@@ -330,16 +303,16 @@ def bend(job: Job, rows: list[dict], one: Cluster, spread: np.ndarray, seed: int
         return {"job": job.name, "workers": None}
     workers = below[0]["workers"]
     here, phases = replace(one, workers=workers), stretched(job.phases, spread, seed)
-    whole = job.run(phases, here, seed).seconds
+    whole = queued(phases, here, seed).seconds
     tenths = [[unit / 10 for unit in phase for _ in range(10)] for phase in phases]
     without = {
-        "start-up": job.run(phases, replace(here, startup=0.0), seed),
-        "dispatch": job.run(phases, replace(here, dispatch=0.0), seed),
-        "reading at the end": job.run(phases, replace(here, read=0.0), seed),
-        "lost machines": job.run(phases, replace(here, mean_life=math.inf, cap=math.inf), seed),
-        "uneven units": job.run(_evened(phases), here, seed),
+        "start-up": queued(phases, replace(here, startup=0.0), seed),
+        "dispatch": queued(phases, replace(here, dispatch=0.0), seed),
+        "reading at the end": queued(phases, replace(here, read=0.0), seed),
+        "lost machines": queued(phases, replace(here, mean_life=math.inf, cap=math.inf), seed),
+        "uneven units": queued(_evened(phases), here, seed),
         # A tenth of the driver's time for each tenth of a unit: only their size changes.
-        "size of units": job.run(tenths, replace(here, dispatch=here.dispatch / 10, read=here.read / 10), seed),
+        "size of units": queued(tenths, replace(here, dispatch=here.dispatch / 10, read=here.read / 10), seed),
     }
     shares = {cause: 1 - outcome.seconds / whole for cause, outcome in without.items()}
     return {"job": job.name, "workers": workers, "because_of": max(shares, key=shares.__getitem__), "shares": shares}

@@ -7,15 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simulation
-from simulation import Cluster, Job, bend, curve, queued, sharded
-
-RUNS = [queued, sharded]
+from simulation import Cluster, Job, bend, curve, queued
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("units", "workers"), [(1, 1), (12, 3), (13, 3), (14, 3), (2, 5)])
-def test_equal_units_take_as_many_rounds_as_are_needed(run, units, workers):
-    outcome = run([[7.0] * units], Cluster(workers, startup=5.0))
+def test_equal_units_take_as_many_rounds_as_are_needed(units, workers):
+    outcome = queued([[7.0] * units], Cluster(workers, startup=5.0))
     assert outcome.seconds == pytest.approx(5.0 + math.ceil(units / workers) * 7.0)
     assert (outcome.done, outcome.lost, outcome.again) == (units, 0, 0)
 
@@ -28,10 +25,6 @@ def test_the_next_unit_goes_to_the_worker_that_is_free_first():
     assert queued([[5.0, 1.0, 1.0, 1.0, 1.0]], Cluster(2)).seconds == pytest.approx(5.0)
 
 
-def test_each_worker_has_its_own_share_where_the_images_are_sharded():
-    assert sharded([[5.0, 1.0, 1.0, 1.0, 1.0]], Cluster(2)).seconds == pytest.approx(5.0 + 1.0 + 1.0)
-
-
 def test_a_slow_driver_is_what_many_workers_wait_for():
     # The last unit is asked for after 50 of the driver's turns.
     assert queued([[4.0] * 50], Cluster(1000, dispatch=0.5)).seconds == pytest.approx(50 * 0.5 + 4.0)
@@ -42,22 +35,20 @@ def test_units_are_asked_for_while_others_are_computed():
     assert queued([[4.0] * 10], Cluster(1, dispatch=0.5)).seconds == pytest.approx(0.5 + 10 * 4.0)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_all_units_are_read_at_the_end(run):
-    assert run([[1.0] * 4, [1.0] * 4], Cluster(4, read=0.25)).seconds == pytest.approx(2.0 + 8 * 0.25)
+def test_all_units_are_read_at_the_end():
+    assert queued([[1.0] * 4, [1.0] * 4], Cluster(4, read=0.25)).seconds == pytest.approx(2.0 + 8 * 0.25)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("seed", range(5))
-def test_lost_workers_cost_time_and_no_unit(run, seed):
+def test_lost_workers_cost_time_and_no_unit(seed):
     phases = [[10.0] * 200, [10.0] * 100]
     sound = Cluster(7, startup=3.0)
     failing = Cluster(7, startup=3.0, mean_life=60.0, cap=100.0, replacement=5.0)
-    outcome = run(phases, failing, seed)
+    outcome = queued(phases, failing, seed)
     assert outcome.done == 300
     assert outcome.lost > 10
-    assert outcome.seconds > run(phases, sound).seconds
-    assert outcome.seconds == run(phases, failing, seed).seconds
+    assert outcome.seconds > queued(phases, sound).seconds
+    assert outcome.seconds == queued(phases, failing, seed).seconds
 
 
 def test_one_worker_loses_what_it_had_begun():
@@ -67,10 +58,9 @@ def test_one_worker_loses_what_it_had_begun():
     assert (outcome.done, outcome.lost) == (4, 1)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_a_unit_that_outlives_all_workers_is_refused(run):
+def test_a_unit_that_outlives_all_workers_is_refused():
     with pytest.raises(ValueError, match="A unit takes 30 s, and a worker lives for at most 25"):
-        run([[10.0, 30.0]], Cluster(2, cap=25.0))
+        queued([[10.0, 30.0]], Cluster(2, cap=25.0))
 
 
 def test_a_unit_that_is_lost_four_times_is_tried_by_the_next_command():
@@ -84,7 +74,7 @@ def test_efficiency_is_the_share_of_the_workers_time_that_is_work(monkeypatch):
     monkeypatch.setattr(simulation, "WORKERS", (1, 2, 4))
     monkeypatch.setitem(simulation.ASSUMED, "slow_share", (0.0, ""))
     monkeypatch.setitem(simulation.ASSUMED, "dollars_a_worker_hour", (3.0, ""))
-    job = Job("ten", queued, [[360.0] * 10], "")
+    job = Job("ten", [[360.0] * 10], "")
     rows = curve(job, Cluster(1), np.ones(1))
     assert [row["hours"] for row in rows] == pytest.approx([1.0, 0.5, 0.3])
     assert [row["efficiency"] for row in rows] == pytest.approx([1.0, 1.0, 1 / 1.2])
@@ -95,7 +85,7 @@ def test_the_bend_names_what_costs_most(monkeypatch):
     monkeypatch.setattr(simulation, "WORKERS", (1, 10, 100))
     monkeypatch.setitem(simulation.ASSUMED, "slow_share", (0.0, ""))
     slow_start, slow_driver = Cluster(1, startup=500.0), Cluster(1, dispatch=1.0)
-    many, few = Job("many", queued, [[10.0] * 1000], ""), Job("few", queued, [[1000.0] * 11], "")
+    many, few = Job("many", [[10.0] * 1000], ""), Job("few", [[1000.0] * 11], "")
     for job, one, workers, cause in (
         (many, slow_start, 10, "start-up"),
         (many, slow_driver, 100, "dispatch"),
