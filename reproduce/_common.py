@@ -22,7 +22,7 @@ from inc_tf.models.celeba import CLASSES
 from inc_tf.records import Record, write_text
 from inc_tf.store import Arrays, Store
 from reproduce._options import RAY_OPTION, RUN_OPTIONS, remembered
-from reproduce._units import Bench, Blueprint, Cluster, Unit
+from reproduce._units import Bench, Blueprint, Cluster, Unit, span
 
 matplotlib.use("Agg")
 
@@ -128,7 +128,7 @@ class Run(Bench):
         where: dict = {"seed": self.record.seed, "checkpoints": self.record.checkpoints}
         if images is not None:
             where |= {"dataset": images.name, "split": images.split}
-            where["images"] = [images.start, images.start + len(images)]
+            where["images"] = span(images)
         return {**where, **key}
 
     def ahead(self, units: Iterable[Unit], total: int) -> None:

@@ -81,7 +81,7 @@ class Models:
 
     def __call__(self) -> dict[str, Any]:
         classifier = imagenet.load_classifier(self.classifier)
-        if self.sha256 not in (None, _sha256(classifier, self.classifier)):
+        if self.sha256 is not None and self.sha256 != _sha256(classifier, self.classifier):
             raise InputError(f"A worker has another classifier {self.classifier!r}: give all machines the same.")
         network = skip_network((*classifier.input_shape[1:3], 3), self.channels)
         return {"classifier": classifier, "projector": inc.DeepImagePrior(network, steps=self.steps)}

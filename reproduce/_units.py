@@ -30,6 +30,11 @@ class Bench:
         self.defenses: dict[str, keras.Model] = {}
 
 
+def span(images: data.Dataset) -> list[int]:
+    """The place of the first of the images in their split, and the one after the last's."""
+    return [images.start, images.start + len(images)]
+
+
 @dataclass(frozen=True)
 class Unit:
     """One answer: the key that it is filed under, the images that it is of, and how a bench computes it.
@@ -44,7 +49,7 @@ class Unit:
     @property
     def name(self) -> str:
         """The key and which images: other shards of the images have the same key."""
-        which = {} if self.images is None else {"images": [self.images.start, self.images.start + len(self.images)]}
+        which = {} if self.images is None else {"images": span(self.images)}
         return json.dumps({**self.key, **which}, sort_keys=True)
 
 

@@ -123,8 +123,6 @@ def test_table_1_has_every_unit_of_the_script():
 
 def test_the_committed_record_is_of_the_committed_measurements():
     results = Path(simulation.__file__).parent / "results"
-    if not (results / "scale-simulation.json").exists():
-        pytest.skip("not run yet")
     rows = json.loads((results / "scale-simulation.json").read_text())["rows"]
     again = simulation.check(json.loads((results / "scale-speedup.json").read_text()))
     assert [row["error"] for row in rows if row["what"] == "check"] == pytest.approx([row["error"] for row in again])
