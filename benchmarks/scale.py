@@ -41,7 +41,6 @@ from inc_tf.records import Record
 from inc_tf.serving import DEFENSES
 
 HERE = Path(__file__).parent
-SECTIONS = ("speedup", "memory", "faults", "units")
 QUICK = {
     "n": 100, "shard": 10, "repeats": 2, "echoes": 50, "small": 500, "large": 2000, "block": 125, "workers": 2,
     "drivers": 1,
@@ -405,6 +404,9 @@ def units(sizes: dict[str, int]) -> list[dict]:
     return rows
 
 
+SECTIONS = {"speedup": speedup, "memory": memory, "faults": faults, "units": units}
+
+
 def described(section: str, full: bool, rows: list[dict], seconds: float) -> Record:
     """The record of a section."""
     if section == "units":
@@ -425,10 +427,10 @@ def described(section: str, full: bool, rows: list[dict], seconds: float) -> Rec
 @click.option("--full", is_flag=True, help="The committed sizes rather than the quick ones.")
 @click.option("--out", default=HERE / "results", type=click.Path(path_type=Path), help="The records' folder.")
 def main(chosen: tuple[str, ...], full: bool, out: Path) -> None:
-    for section in chosen or SECTIONS[:-1]:
+    for section in chosen or list(SECTIONS)[:-1]:
         click.echo(f"{section}:")
         started = time.perf_counter()
-        rows = globals()[section](FULL if full else QUICK)
+        rows = SECTIONS[section](FULL if full else QUICK)
         described(section, full, rows, time.perf_counter() - started).write(out / f"scale-{section}.json")
         for row in rows:
             click.echo(json.dumps({name: value for name, value in row.items() if name != "unit_seconds"}))

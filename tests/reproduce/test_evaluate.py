@@ -44,8 +44,11 @@ def run(files, *words: str, **replaced: str):
 
 
 def test_the_page_of_ones_own_models(files, monkeypatch):
-    for attacks in (_adaptive.ON_SEARCH, _adaptive.WITHOUT_GRADIENT):
+    found_on = (_adaptive.ON_CLASSIFIER, _adaptive.ON_AUTOENCODER, _adaptive.ON_SEARCH, _adaptive.ON_ITSELF)
+    for attacks in (*found_on, _adaptive.WITHOUT_GRADIENT):
         for attack, settings in attacks.items():
+            if attack == "fgsm":
+                continue
             efforts = {"queries", "steps", "probes"} & settings.keys() or {"steps"}
             monkeypatch.setitem(attacks, attack, {**settings, **dict.fromkeys(efforts, 3)})
     monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 3))

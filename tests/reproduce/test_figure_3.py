@@ -8,7 +8,7 @@ import inc_tf as inc
 from inc_tf import data
 from inc_tf.cli import main
 
-N = 12
+N = 6
 
 
 def run(out, *words: str) -> str:

@@ -49,7 +49,12 @@ def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
     # All of its attacks run in test_evaluate.py, on small models.
+    monkeypatch.setattr(
+        _adaptive, "ON_CLASSIFIER", {"fgsm": {}, "pgd": {"steps": 2}, "pgd-l2": {"steps": 2, "norm": 2}}
+    )
+    monkeypatch.setattr(_adaptive, "ON_AUTOENCODER", {"autoencode-pgd": {"steps": 2}})
     monkeypatch.setattr(_adaptive, "ON_SEARCH", {"implicit": {"steps": 2}, "implicit-l2": {"steps": 2, "norm": 2}})
+    monkeypatch.setattr(_adaptive, "ON_ITSELF", {"own": {"steps": 2}})
     monkeypatch.setattr(_adaptive, "WITHOUT_GRADIENT", {"square": {"queries": 2}})
     monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 2))
     monkeypatch.setattr(_adaptive, "CHECK_RESTARTS", (1, 2))

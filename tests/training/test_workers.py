@@ -10,28 +10,28 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import one_worker
 import pytest
 
 from inc_tf.errors import InputError
 from inc_tf.training import loop, recipes
 
-CHILD = Path(__file__).parent / "one_worker.py"
 STEPS = 600
 
 
-def start(out: Path, steps: int, workers: int) -> list[subprocess.Popen]:
-    sockets = [socket.socket() for _ in range(workers)]
+def start(out: Path) -> list[subprocess.Popen]:
+    """Two workers."""
+    sockets = [socket.socket() for _ in range(2)]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
     for one in sockets:
         one.close()
     processes = []
-    for i in range(workers):
-        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1"}
-        if workers > 1:
-            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})
-        command = [sys.executable, str(CHILD), str(out), str(steps)]
+    for i in range(2):
+        configuration = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}})
+        environment = {**os.environ, "TF_NUM_INTRAOP_THREADS": "1", "TF_CONFIG": configuration}
+        command = [sys.executable, one_worker.__file__, str(out), str(STEPS)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(command, env=environment, **pipes))
     return processes
@@ -63,12 +63,12 @@ def weights(path: Path) -> np.ndarray:
 def calm(tmp_path_factory) -> Path:
     """What two workers leave that nothing befalls."""
     out = tmp_path_factory.mktemp("calm")
-    assert finish(start(out, STEPS, 2)) == ["done True", "done False"]
+    assert finish(start(out)) == ["done True", "done False"]
     return out
 
 
 def test_two_workers_take_the_steps_of_one(calm, tmp_path):
-    assert finish(start(tmp_path, STEPS, 1)) == ["done True"]
+    one_worker.train(tmp_path, STEPS)
     first, second, only = (weights(path) for path in (calm / "0.npz", calm / "1.npz", tmp_path / "only.npz"))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(np.median(np.abs(first - only)), 0, atol=1e-6)
@@ -77,7 +77,7 @@ def test_two_workers_take_the_steps_of_one(calm, tmp_path):
 
 
 def test_a_killed_worker_ends_the_others_and_all_carry_on(calm, tmp_path):
-    chief, other = start(tmp_path, STEPS, 2)
+    chief, other = start(tmp_path)
     while not list((tmp_path / "run" / "state").glob("*-50.index")):
         assert chief.poll() is None and other.poll() is None  # noqa: PT018
     other.send_signal(signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_a_killed_worker_ends_the_others_and_all_carry_on(calm, tmp_path):
     assert chief.returncode != 0
     assert "another worker was lost" in said
     assert not (tmp_path / "0.npz").exists()
-    assert finish(start(tmp_path, STEPS, 2)) == ["done True", "done False"]
+    assert finish(start(tmp_path)) == ["done True", "done False"]
     np.testing.assert_array_equal(weights(tmp_path / "0.npz"), weights(calm / "0.npz"))
 
 
