@@ -87,12 +87,13 @@ def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Clas
     """
     generator = defense.projector.generator
 
+    @tf.function(reduce_retracing=True, autograph=False)
+    def at(images: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+        codes = gradients.implicit(generator, images, found)
+        return defense.classifier(generator(codes, training=False), training=False)
+
     def classify(images: tf.Tensor) -> tf.Tensor:
-        logits = []
-        for seed in seeds:
-            found = defense.projector(tf.stop_gradient(images), seed=seed).codes
-            codes = gradients.implicit(generator, images, found)
-            logits.append(defense.classifier(generator(codes, training=False), training=False))
+        logits = [at(images, defense.projector(tf.stop_gradient(images), seed=seed).codes) for seed in seeds]
         return tf.add_n(logits) / len(seeds)
 
     return classify
