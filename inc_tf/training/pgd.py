@@ -3,6 +3,8 @@
 Not in the paper. The classifier keeps its loss on the data, and gains one on the images that PGD makes of each batch.
 """
 
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -24,6 +26,7 @@ def train(
     epsilon: float = 0.3,
     attack_steps: int = 40,
     ramp: int = 1,
+    growth: int = 1,
     mu: float = 1.0,
     seed: int = 0,
     directory: Path,
@@ -35,28 +38,34 @@ def train(
       epsilon: ε of the ℓ∞ ball.
       attack_steps: of PGD; Madry et al.'s 40.
       ramp: the training steps over which ε grows to its size; a network that meets all of it at once may not learn.
+      growth: the training steps over which the attack grows to its steps: weak ones cost little and teach enough at
+        first (Wong et al., 2020), but a network that meets no others learns to deceive them.
       mu: μ, the weight of the loss on the adversarial images beside that on the data.
 
     `settings` and `directory` are `loop.run`'s. Raises `InputError` for an ε outside the data's range, and for numbers
     that are not above 0.
     """
     check_epsilon(epsilon, data.bounds)
-    check_positive(epsilon=epsilon, attack_steps=attack_steps, ramp=ramp, mu=mu)
-    adversary = PGD(model, data.bounds, epsilon, attack_steps, ramp, mu, seed)
+    check_positive(epsilon=epsilon, attack_steps=attack_steps, ramp=ramp, growth=growth, mu=mu)
+    adversary = PGD(model, data.bounds, epsilon, attack_steps, ramp, growth, mu, seed)
     return classifier.train(
         model, data, validation, settings=settings, adversary=adversary, seed=seed, directory=directory, **arguments
     )
 
 
+@dataclass
 class PGD:
     """An adversary that moves each batch within the ball; see `train` for the arguments."""
 
-    def __init__(
-        self, model: keras.Model, bounds: Bounds, epsilon: float, attack_steps: int, ramp: int, mu: float, seed: int
-    ):
-        self.model, self.bounds, self.epsilon = model, bounds, epsilon
-        self.attack_steps, self.ramp, self.mu, self.seed = attack_steps, ramp, mu, seed
-        self.variables: list[keras.Variable] = []
+    model: keras.Model
+    bounds: Bounds
+    epsilon: float
+    attack_steps: int
+    ramp: int
+    growth: int
+    mu: float
+    seed: int
+    variables: list[keras.Variable] = field(default_factory=list, init=False)
 
     def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """PGD's images against the classifier as it is, float32 [N, H, W, C], and their labels."""
@@ -67,7 +76,7 @@ class PGD:
             bounds=self.bounds,
             seed=derive(self.seed, "adversary", t),
             epsilon=self.epsilon * min(1.0, (t + 1) / self.ramp),
-            steps=self.attack_steps,
+            steps=math.ceil(self.attack_steps * min(1.0, (t + 1) / self.growth)),
         )
         return found, labels
 

@@ -68,7 +68,7 @@ def _pgd(initial: str, dataset: str, **arguments) -> Recipe:
         pgd.train,
         "accuracy",
         classifier.accuracy,
-        {"epsilon": 0.3, "attack_steps": 10, "batch_size": 100, **arguments},
+        {"epsilon": 0.3, "attack_steps": 7, "batch_size": 100, **arguments},
         initial=initial,
         history=("loss", "adversarial/loss", "adversarial/accuracy"),
     )
@@ -88,7 +88,14 @@ RECIPES = {
         batch_size=50,
     ),
     "mnist-classifier-pgd": _pgd(
-        "mnist-classifier", "mnist", steps=4_000, ramp=1_500, mu=4.0, learning_rate=3e-4, decay=True
+        "mnist-classifier",
+        "mnist",
+        steps=6_000,
+        growth=3_000,
+        ramp=1_000,
+        mu=10.0,
+        learning_rate=1e-3,
+        decay=True,
     ),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),

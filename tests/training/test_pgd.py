@@ -57,7 +57,7 @@ def test_training_turns_to_what_the_attack_cannot_reach(tmp_path):
 
 def test_the_ball_grows_to_its_size():
     test = points("test")
-    adversary = pgd.PGD(build(), BOUNDS, EPSILON, attack_steps=5, ramp=4, mu=2.0, seed=0)
+    adversary = pgd.PGD(build(), BOUNDS, EPSILON, attack_steps=5, ramp=4, growth=1, mu=2.0, seed=0)
     images, labels = tf.constant(test.images), tf.constant(test.labels)
     radii = [np.abs(adversary.find(t, images, labels)[0] - test.images).max() for t in (0, 1, 3, 9)]
     np.testing.assert_allclose(radii, [0.05, 0.1, 0.2, 0.2], atol=1e-6)
@@ -66,7 +66,23 @@ def test_the_ball_grows_to_its_size():
     assert float(logged["adversarial/accuracy"]) == 1.0
 
 
-@pytest.mark.parametrize("name", ["epsilon", "attack_steps", "ramp", "mu"])
+def test_the_attack_grows_to_its_steps():
+    test, model, calls = points("test"), build(), tf.Variable(0)
+
+    def counted(images):
+        calls.assign_add(1)  # within the compiled gradient too
+        return model(images)
+
+    adversary = pgd.PGD(counted, BOUNDS, EPSILON, attack_steps=5, ramp=1, growth=10, mu=2.0, seed=0)
+    steps = []
+    for t in (0, 1, 2, 9, 20):
+        calls.assign(0)
+        adversary.find(t, tf.constant(test.images), tf.constant(test.labels))
+        steps.append(int(calls))
+    assert np.subtract(steps, steps[0]).tolist() == [0, 0, 1, 4, 4]
+
+
+@pytest.mark.parametrize("name", ["epsilon", "attack_steps", "ramp", "growth", "mu"])
 def test_what_must_be_above_0_is_refused(name, tmp_path):
     with pytest.raises(InputError, match=f"{name} is 0; it must be above 0"):
         train(build(), tmp_path / "run", steps=1, **{name: 0})
