@@ -79,7 +79,7 @@ def test_what_is_not_http_gets_a_400(server):
 def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_began(models, tmp_path, image):
     (tmp_path / "lm").symlink_to(models / "lm")
     path, one = "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode()
-    with serving(tmp_path, "--timeout", "30", "--max-waiting", "10", "--no-page") as own:
+    with serving(tmp_path, "--timeout", "20", "--max-waiting", "10", "--no-page") as own:
         assert own.ask("GET", "/")[0] == 404
         status, answer = own.ask("POST", path, json.dumps({"instances": [image] * 11}).encode())
         assert (status, json.loads(answer)) == (413, {"error": "11 images; a request may have 10"})
