@@ -16,7 +16,7 @@ $(VENV)/.done: requirements.txt pyproject.toml
 	touch $@
 
 test: setup  ## All tests.
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup  ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -15,12 +15,6 @@ import inc_tf as inc
 from inc_tf import data
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one of pytest's processes, and so do all of the server's: they share one."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("server" if item.path.parent.name == "server" else str(item.path)))
-
-
 @pytest.fixture(scope="session")
 def digits() -> data.Dataset:
     return data.load("digits", "test")

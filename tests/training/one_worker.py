@@ -13,6 +13,8 @@ from inc_tf import data
 from inc_tf.errors import InputError
 from inc_tf.training import loop, recipes
 
+SAVE_EVERY = 50
+
 
 def train(out: Path, steps: int, shared: tf.distribute.Strategy | None = None) -> None:
     """A linear classifier of forty digits, to `out`/`task`.npz, with its run in `out`/run."""
@@ -34,13 +36,19 @@ def train(out: Path, steps: int, shared: tf.distribute.Strategy | None = None) -
             return loop.means({"loss": loss})
 
         update = loop.compiled(update)
+
+        def step(t: int):
+            if t == SAVE_EVERY + 1:
+                print("a state is saved", flush=True)
+            return update(tf.constant(digits.images[batches[t]]), tf.constant(digits.labels[batches[t]]))
+
         loop.run(
-            lambda t: update(tf.constant(digits.images[batches[t]]), tf.constant(digits.labels[batches[t]])),
+            step,
             model.variables + optimizer.variables,
             settings={},
             steps=steps,
             directory=out / "run",
-            save_every=50,
+            save_every=SAVE_EVERY,
             log_every=1,
         )
         task = shared.cluster_resolver.task_id if shared else "only"
