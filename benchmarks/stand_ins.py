@@ -23,6 +23,7 @@ from inc_tf import checkpoints, evaluation
 from inc_tf.attacks.differentiable import implicit, unrolled
 from inc_tf.records import Record
 from reproduce._common import percent
+from reproduce._sweep import SEARCHES
 
 RESULT = Path(__file__).parent / "results" / "stand_ins.json"
 SEED = 0
@@ -39,8 +40,8 @@ def main(n: int, steps: int, epsilon: float, out: Path) -> None:
     data = inc.data.load(name, "test").take(n)
     classifier, vae = inc.load(f"{name}-classifier"), inc.load(f"{name}-vae")
     defend = partial(inc.InvertAndClassify, classifier, bounds=data.bounds)
-    fast = defend(inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(), inc.Nearest()))
-    whole = defend(inc.LatentProjector(vae.generator))
+    fast = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc-fast"]))
+    whole = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc"]))
     through = partial(unrolled, fast)
     stand_ins = {
         "20 steps from E(x)": through(encoder=vae.encoder, steps=20),

@@ -10,6 +10,7 @@ Writes `benchmarks/results/strength.json`.
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -26,17 +27,12 @@ import inc_tf as inc
 from inc_tf import checkpoints, evaluation
 from inc_tf.attacks.differentiable import implicit
 from inc_tf.records import Record
-from reproduce._common import percent
+from reproduce._adaptive import DEFENSES
+from reproduce._common import CHECKPOINTS, percent
+from reproduce._sweep import CLASSIFIERS, SEARCHES
 
 RESULT = Path(__file__).parent / "results" / "strength.json"
 STEPS, SEED, BATCH = 40, 0, 256
-TRAINED = {
-    "undefended": "classifier",
-    "trained against pairs": "classifier-overpowered",
-    "trained against PGD": "classifier-pgd",
-}
-
-
 Function = Callable[..., tf.Tensor]
 Attack = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -74,24 +70,22 @@ def attacks(function: Function, bounds: inc.data.Bounds, shape: tuple[int, ...],
 
 def surfaces(name: str, data: inc.data.Dataset) -> dict[str, tuple[Function, Function]]:
     """By defence, what is attacked, and the defence itself: functions from images to logits."""
-    classifier, vae = inc.load(f"{name}-classifier"), inc.load(f"{name}-vae")
-    autoencoder = inc.InvertAndClassify(classifier, inc.EncoderProjector(vae.encoder, vae.generator))
-    fast = inc.InvertAndClassify(
-        classifier, inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(), inc.Nearest()), bounds=data.bounds
-    )
+    parts = CHECKPOINTS[name]
+    trained = {defense: inc.load(parts[part]) for defense, part in CLASSIFIERS.items() if part in parts}
+    vae = inc.load(parts["generative"])
+    defend = partial(inc.InvertAndClassify, trained["undefended"], bounds=data.bounds)
+    autoencoder = defend(inc.EncoderProjector(vae.encoder, vae.generator))
+    fast = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc-fast"]))
     stand_in = implicit(fast)
-    found: dict[str, tuple[Function, Function]] = {}
-    for label, part in TRAINED.items():
-        if f"{name}-{part}" in checkpoints.names():
-            model = inc.load(f"{name}-{part}")
-            found[label] = (model, model)
 
     def through_encoder(images: tf.Tensor, training: bool = False) -> tf.Tensor:
         return autoencoder(images).logits
 
-    found["Autoencode-and-Classify"] = (through_encoder, through_encoder)
-    found["INC, fast solver"] = (lambda images, training=False: stand_in(images), lambda images: fast(images).logits)
-    return found
+    return {
+        **{defense: (model, model) for defense, model in trained.items()},
+        "autoencode": (through_encoder, through_encoder),
+        "inc-fast": (lambda images, training=False: stand_in(images), lambda images: fast(images).logits),
+    }
 
 
 @click.command()
@@ -102,8 +96,8 @@ def main(n: int, epsilon: float, out: Path) -> None:
     """Accuracy that each attack leaves each of MNIST's defences."""
     name = inc.data.mnist_or_digits()
     data = inc.data.load(name, "test").take(n)
-    used = [card for card in checkpoints.names() if card in {f"{name}-{p}" for p in ("vae", *TRAINED.values())}]
-    hashes = {card: checkpoints.card(card)["sha256"] for card in used}
+    used = {CHECKPOINTS[name][part] for part in (*CLASSIFIERS.values(), "generative") if part in CHECKPOINTS[name]}
+    hashes = {card: checkpoints.card(card)["sha256"] for card in sorted(used)}
     record = Record(
         "strength", f"python benchmarks/strength.py --n {n} --epsilon {epsilon:g}", name, True, SEED, hashes
     )
@@ -123,7 +117,7 @@ def table(record: Record) -> str:
     """A row for each attack, a column for each defence."""
     defenses, names = ([*dict.fromkeys(row[field] for row in record.rows)] for field in ("defense", "attack"))
     lines = [[name, *(percent(record.one(attack=name, defense=one)) for one in defenses)] for name in names]
-    return tabulate(lines, ["attack", *defenses], tablefmt="github", disable_numparse=True)
+    return tabulate(lines, ["attack", *(DEFENSES[one] for one in defenses)], tablefmt="github", disable_numparse=True)
 
 
 if __name__ == "__main__":
