@@ -61,7 +61,7 @@ def unrolled(
       learning_rate: of the search.
     """
     generator = defense.projector.generator
-    draw = Normal().compile(generator)
+    _, draw = Normal().compile(generator)
     k = generator.input_shape[1]
 
     @tf.function(reduce_retracing=True, autograph=False)

@@ -1,6 +1,7 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import psutil
@@ -41,29 +42,39 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self.solver = solver
         self.start = start
         self.supports_jit = False  # the solver decides for itself
-        self._draw = start.compile(generator)
+        prepare, self._draw = start.compile(generator)
         self._minimize = solver.compile(generator)
         self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
+        scalar = tf.TensorSpec([], tf.int32)
+        self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
+        self._kept: tuple[tuple, tuple[tf.Tensor, ...]] | None = None
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.
-        specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), tf.TensorSpec([], tf.int32)]
+        shared = [tf.TensorSpec(part.shape, part.dtype) for part in self._prepare.get_concrete_function().outputs]
+        specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), scalar, *shared]
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        # No tape follows the search: it would record every step, of a function that has no gradient. `recompute_grad`
-        # calls the graph unrecorded.
-        project = self._project
+        seed = tf.cast(0 if seed is None else seed, tf.int32)
         if tf.executing_eagerly():
-            project = tf.recompute_grad(project.get_concrete_function())
-        found = project(images, tf.cast(0 if seed is None else seed, tf.int32))
+            found = _unrecorded(self._project)(images, seed, *self._shared(seed))
+        else:
+            found = self._project(images, seed, *self._prepare(seed))
         return tf.nest.map_structure(tf.stop_gradient, found)
 
-    def _in_batches(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+    def _shared(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What the start prepares, kept for as long as the seed and the generator's weights stay as they are."""
+        key = (int(seed), *(float(tf.reduce_sum(weight)) for weight in self.generator.weights))
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, _unrecorded(self._prepare)(seed)
+        return self._kept[1]
+
+    def _in_batches(self, images: tf.Tensor, seed: tf.Tensor, *shared: tf.Tensor) -> Projection:
         n = tf.shape(images)[0]
         batches = -(-n // self._largest_batch)
         size = _round_up(-(-n // batches))
         padded = tf.gather(images, tf.minimum(tf.range(batches * size), n - 1))
         projections = tf.map_fn(
-            lambda batch: self._project_batch(batch, seed),
+            lambda batch: self._project_batch(batch, seed, shared),
             tf.reshape(padded, tf.concat([[batches, size], tf.shape(images)[1:]], axis=0)),
             fn_output_signature=Projection(
                 tf.TensorSpec([None, *self.generator.output_shape[1:]], tf.float32),
@@ -76,9 +87,9 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         )
         return Projection(*(tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:n] for part in projections))
 
-    def _project_batch(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+    def _project_batch(self, images: tf.Tensor, seed: tf.Tensor, shared: tuple[tf.Tensor, ...]) -> Projection:
         k = self.generator.input_shape[1]
-        codes = self._draw(images, seed)
+        codes = self._draw(images, seed, *shared)
         restarts = self.start.restarts
         found = self._minimize(tf.repeat(images, restarts, axis=0), tf.reshape(codes, [-1, k]))
         best = _best_restart(found, restarts)
@@ -94,6 +105,11 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "LatentProjector":
         return cls(**deserialized(config, "generator", "solver", "start"))
+
+
+def _unrecorded(function: tf.types.experimental.PolymorphicFunction) -> Callable:
+    """The graph of `function`, which no tape follows: it would record every step of what has no gradient."""
+    return tf.recompute_grad(function.get_concrete_function())
 
 
 def _best_restart(found: Solution, restarts: int) -> Solution:

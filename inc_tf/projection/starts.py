@@ -1,8 +1,9 @@
 """Where a search for codes starts.
 
-A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers the function
-that draws: ``draw(images, seed) -> codes``, float32 [N, R, k], inside a graph, for a scalar seed of int32. What it
-draws for an image does not depend on the others of the batch.
+A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers two functions
+for use inside a graph: ``prepare(seed) -> shared``, a tuple of tensors of fixed shape that all images share, for a
+scalar seed of int32, and the one that draws, ``draw(images, seed, *shared) -> codes``, float32 [N, R, k]. What it draws
+for an image does not depend on the others of the batch.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,13 @@ from inc_tf.serialization import Settings, deserialized, serialized
 
 _CHUNK = 128  # candidates that go through the generator at once
 
+Prepare = Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
+Draw = Callable[..., tf.Tensor]
+
+
+def _nothing(seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return ()
+
 
 class Start(Protocol):
     """See the module."""
@@ -25,7 +33,7 @@ class Start(Protocol):
     def restarts(self) -> int:
         """R."""
 
-    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
 
 
@@ -49,9 +57,9 @@ class Normal(Settings):
             fn_output_signature=tf.TensorSpec([self.restarts, latent_dim], tf.float32),
         )
 
-    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return lambda images, seed: self(images, generator.input_shape[1], seed)
+        return _nothing, lambda images, seed: self(images, generator.input_shape[1], seed)
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -64,9 +72,9 @@ class Zeros(Settings):
         """One."""
         return 1
 
-    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return lambda images, seed: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
+        return _nothing, lambda images, seed: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -75,31 +83,33 @@ class Nearest(Settings):
     """The `restarts` of `candidates` random codes, z ~ N(0, stddev²), whose images are nearest to x.
 
     All images share the candidates, so the start costs each image one product with their pixels; the candidates
-    themselves cost as much as that many images through the generator, once a batch.
+    themselves cost as much as that many images through the generator, once for each seed.
     """
 
     restarts: int = 1
     candidates: int = 4096
     stddev: float = 1.0
 
-    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module. Raises `InputError` for more restarts than candidates."""
         if not 1 <= self.restarts <= self.candidates:
             raise InputError(f"{self.restarts} restarts of {self.candidates} candidates; there must be 1 to that many.")
         k = generator.input_shape[1]
 
-        def draw(images, seed):
+        def prepare(seed):
             chunks = -(-self.candidates // _CHUNK)
             codes = tf.random.stateless_normal([chunks, _CHUNK, k], tf.stack([seed, 0]), stddev=self.stddev)
             outputs = tf.map_fn(lambda chunk: generator(chunk, training=False), codes, parallel_iterations=1)
-            codes = tf.reshape(codes, [-1, k])[: self.candidates]
             outputs = tf.reshape(outputs, [chunks * _CHUNK, -1])[: self.candidates]
+            return tf.reshape(codes, [-1, k])[: self.candidates], outputs, tf.reduce_sum(tf.square(outputs), axis=1)
+
+        def draw(images, seed, codes, outputs, squares):
             flat = tf.reshape(images, [tf.shape(images)[0], -1])
             # ‖G(z)‖² − 2⟨G(z), x⟩ orders the candidates of an image as their distances do.
-            order = tf.reduce_sum(tf.square(outputs), axis=1) - 2 * tf.matmul(flat, outputs, transpose_b=True)
+            order = squares - 2 * tf.matmul(flat, outputs, transpose_b=True)
             return tf.gather(codes, tf.math.top_k(-order, self.restarts).indices)
 
-        return draw
+        return prepare, draw
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -118,7 +128,7 @@ class Encoder(keras.layers.Layer):
         self.encoder = encoder
         self.built = True  # there is nothing to build but the encoder, which is
 
-    def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module. Raises `InputError` where E does not map G's images to G's codes."""
         maps = (self.encoder.input_shape, self.encoder.output_shape)
         wanted = (generator.output_shape, generator.input_shape)
@@ -126,7 +136,7 @@ class Encoder(keras.layers.Layer):
             raise InputError(
                 f"The encoder maps {maps[0]} to {maps[1]}; for this generator it must map {wanted[0]} to {wanted[1]}."
             )
-        return lambda images, seed: self.encoder(images, training=False)[:, tf.newaxis]
+        return _nothing, lambda images, seed: self.encoder(images, training=False)[:, tf.newaxis]
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder)}

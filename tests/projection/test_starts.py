@@ -8,7 +8,8 @@ from inc_tf.errors import InputError
 
 
 def draw(start, generator, images, seed: int = 0) -> np.ndarray:
-    return start.compile(generator)(tf.constant(images), tf.constant(seed)).numpy()
+    prepare, draw = start.compile(generator)
+    return draw(tf.constant(images), tf.constant(seed), *prepare(tf.constant(seed))).numpy()
 
 
 def test_zeros_are_zero_and_one_a_start(vae, digits):
@@ -37,6 +38,18 @@ def test_the_nearest_of_another_seed_are_others(vae, digits):
     first, again, other = (draw(start, vae.generator, digits.images[:4], seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.any(first == other)
+
+
+def test_the_nearest_are_those_of_the_generator_as_it_is(digits):
+    generator = inc.load("digits-vae").generator
+    images = digits.images[:4]
+    projector = inc.LatentProjector(generator, inc.Adam(steps=1), inc.Nearest(candidates=100))
+    before = projector(images, seed=3).codes.numpy()
+    generator.set_weights([-weight for weight in generator.get_weights()])
+    fresh = inc.LatentProjector(generator, inc.Adam(steps=1), inc.Nearest(candidates=100))
+    after = projector(images, seed=3).codes.numpy()
+    np.testing.assert_array_equal(after, fresh(images, seed=3).codes)
+    assert np.all(np.any(after != before, axis=1))
 
 
 def test_more_restarts_than_candidates_are_refused(vae):
