@@ -30,7 +30,10 @@ CHECKPOINTS = {
     "mnist": {
         "classifier": "mnist-classifier",
         "robust": "mnist-classifier-overpowered",
+        "pgd": "mnist-classifier-pgd",
         "generative": "mnist-vae",
+        "generative-seed-1": "mnist-vae-seed-1",
+        "generative-seed-2": "mnist-vae-seed-2",
         "generative-2d": "mnist-vae-2d",
     },
     "digits": {
@@ -191,8 +194,8 @@ class Checkpoints:
 class Experiment(Run):
     """A run on the bundled or the data directory's own test images, with checkpoints of `CHECKPOINTS`.
 
-    The arguments are the script's options, then the `models` that it needs, the data set that the paper has there, and
-    the `optional` models that it takes where they ship.
+    The arguments are the script's options, then the `models` that it needs, the data set that the paper has there, the
+    `optional` models that it takes where they ship, and which of the data set's models plays the part `"generative"`.
     """
 
     def __init__(
@@ -206,6 +209,7 @@ class Experiment(Run):
         models: tuple[str, ...],
         papers: str = "mnist",
         optional: tuple[str, ...] = (),
+        generative: str = "generative",
     ):
         check_out(out)
         name = data.mnist_or_digits() if dataset == "auto" else dataset
@@ -213,7 +217,7 @@ class Experiment(Run):
             click.echo(f"MNIST is not on disk and there is no network: {data.DIGITS_NOTICE}", err=True)
         test = data.load(name, "test")
         images = test if full else test.take(n)
-        known = CHECKPOINTS[name]
+        known = {**CHECKPOINTS[name], "generative": CHECKPOINTS[name][generative]}
         self.parts = {model: known[model] for model in (*models, *(m for m in optional if m in known))}
         hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in self.parts.values()}
         super().__init__(images, self._models()(), hashes, seed, out, quiet, papers, quick=len(images) < len(test))

@@ -25,9 +25,8 @@ DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)", "in
 @options(quick=100)
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
     """Figure 14: the two-dimensional latent space, and how far the attack on the autoencoder moves each code."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative-2d"))
-    for parts in (experiment.models, experiment.parts):
-        parts["generative"] = parts["generative-2d"]
+    models = ("classifier", "generative")
+    experiment = Experiment(dataset, n, full, seed, out, quiet, models, generative="generative-2d")
     attack = Attack("autoencode-fgsm", EPSILON)
     answers = sweep(experiment, experiment.data, [CLEAN, attack], list(DEFENSES), keep=("codes",))
     add_accuracies(experiment, answers)

@@ -17,6 +17,7 @@ from inc_tf.models import celeba, mnist
 from inc_tf.training import began, classifier, loop, manifold, pgd, vae
 
 _MIXED = "mixed_bfloat16"
+_SEED = "-seed-"
 
 STRATEGIES = {"mirrored": tf.distribute.MirroredStrategy, "multi-worker": tf.distribute.MultiWorkerMirroredStrategy}
 
@@ -165,7 +166,8 @@ def train(
       adversarial: `"overpowered"` or `"pgd"` trains the classifier `name`, from its checkpoint, against that attack;
         the new checkpoint is `<name>-overpowered` or `<name>-pgd`.
       mu: μ, the weight of the loss on what the attack finds, instead of the recipe's.
-      seed: of the weights, the order of the data and the noise.
+      seed: of the weights, the order of the data and the noise. Another than 0 makes another checkpoint,
+        `<name>-seed-<seed>`.
       steps: instead of the recipe's.
       width: filters a convolution, instead of the recipe's, where it has one.
       mixed_precision: compute in bfloat16, keep weights and losses in float32; what ships is float32.
@@ -180,14 +182,14 @@ def train(
     """
     if adversarial:
         name = f"{name}-{adversarial}"
-    if name not in RECIPES:
-        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+    recipe = _recipe(name)
     if strategy not in (None, *STRATEGIES):
         raise InputError(f"There is no strategy {strategy!r}; there are {', '.join(STRATEGIES)}.")
-    recipe = RECIPES[name]
     given = {key: value for key, value in {"steps": steps, "mu": mu}.items() if value is not None}
     if mu is not None and recipe.initial is None:
         raise InputError(f"mu is {mu}, but {name!r} is not trained against an attack.")
+    command = f"inc train {name} --seed {seed}"
+    name = f"{name}{_SEED}{seed}" if seed else name
     arguments = {**recipe.arguments, **given}
     if arguments["steps"] < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
@@ -235,7 +237,7 @@ def train(
         **{key: value for key, value in settings.items() if key != "name"},
         "images_seen": arguments["steps"] * arguments["batch_size"],
         "seconds": round(seconds, 1),
-        "command": " ".join([f"inc train {name} --seed {seed}", *options]),
+        "command": " ".join([command, *options]),
         "metrics": {f"test_{recipe.metric}": measured._asdict()},
         **({"initial": {recipe.initial: checkpoints.card(recipe.initial)["sha256"]}} if recipe.initial else {}),
         **({"history": loop.history(directory, recipe.history)} if recipe.history else {}),
@@ -251,9 +253,7 @@ def remeasure(name: str, n: int = 200) -> evaluation.Estimate | None:
     unknown name, and where `checkpoints.verify` does.
     """
     model, stated = checkpoints.load(name), checkpoints.card(name)["metrics"]
-    if name not in RECIPES:
-        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
-    recipe = RECIPES[name]
+    recipe = _recipe(name.partition(_SEED)[0])
     if recipe.dataset != "digits" and not data.prepared(recipe.dataset):
         return None
     found = recipe.measure(model, data.load(recipe.dataset, "test").take(n))
@@ -264,6 +264,12 @@ def remeasure(name: str, n: int = 200) -> evaluation.Estimate | None:
             f"test images, where its card says {said['value']:.4g}: the data or the library is another one."
         )
     return found
+
+
+def _recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+    return RECIPES[name]
 
 
 def _shape(recipe: Recipe, width: int | None) -> dict[str, int]:

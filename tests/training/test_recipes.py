@@ -9,12 +9,13 @@ from inc_tf.training import classifier
 def test_a_recipe_writes_a_checkpoint_with_its_card(tmp_path, monkeypatch):
     monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
     training.train("digits-vae", seed=1, steps=3, run_dir=tmp_path / "run")
-    card = checkpoints.card("digits-vae")
+    assert [path.stem for path in checkpoints.directory().glob("*.keras")] == ["digits-vae-seed-1"]
+    card = checkpoints.card("digits-vae-seed-1")
     assert card["command"] == "inc train digits-vae --seed 1 --steps 3"
     assert (card["steps"], card["images_seen"], card["train_images"]) == (3, 300, 1197)
     assert card["metrics"]["test_reconstruction_mse"]["n"] == 400
     assert 0.02 < card["metrics"]["test_reconstruction_mse"]["value"] < 0.3
-    assert checkpoints.load("digits-vae").generator(np.zeros((2, 20))).shape == (2, 28, 28, 1)
+    assert checkpoints.load("digits-vae-seed-1").generator(np.zeros((2, 20))).shape == (2, 28, 28, 1)
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path, monkeypatch):
