@@ -68,7 +68,7 @@ ARTEFACTS = {
     ),
     "rejection": Artefact("Beyond the paper: rejection, scored", _MNIST, "rejection-scored"),
     "adaptive": Artefact("Beyond the paper: attacks that know the defence", _MNIST, "does-it-hold"),
-    "adaptive_seeds": Artefact("Beyond the paper: generators of three seeds", _MNIST, "does-it-hold"),
+    "adaptive_generators": Artefact("Beyond the paper: the same behind other generators", _BOTH, "does-it-hold"),
     "began_training": Artefact(
         "Beyond the paper: accuracy and reconstruction error as BEGAN is trained", _FACES, "on-celeba"
     ),

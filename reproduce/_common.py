@@ -47,13 +47,17 @@ CHECKPOINTS = {
 """The checkpoint that plays each part, by data set."""
 
 
-def options(quick: int | None, papers: str = "mnist", n: str = "The first N test images.") -> Callable:
+def options(
+    quick: int | None, papers: str = "mnist", n: str = "The first N test images.", also: tuple[str, ...] = ()
+) -> Callable:
     """The options of every script.
 
     `quick` is the number of images where none is given (None: the script counts nothing), `papers` the paper's data set
-    there: MNIST, or CelebA, on which the scripts then run unless told otherwise. `n` says what is counted.
+    there: MNIST, or CelebA, on which the scripts then run unless told otherwise. `n` says what is counted, `also` names
+    further data sets.
     """
-    names = ["auto", "mnist", "digits"] if papers == "mnist" else ["celeb_a", "auto", "mnist", "digits"]
+    first = [] if papers == "mnist" else [papers]
+    names = [*first, "auto", "mnist", "digits", *also]
 
     counting = (
         click.option("--full", is_flag=True, help="As many as the paper."),

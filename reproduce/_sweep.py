@@ -8,10 +8,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 import inc_tf as inc
 from inc_tf import data, evaluation
+from inc_tf.models.celeba import BEGAN
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
@@ -207,11 +209,22 @@ def _attacked(bench: Bench, name: str) -> Callable:
     if name == "latent":
         return build_defense(bench, "inc-fast")
     if name in STAND_INS:
-        encoder = {"encoder": getattr(bench.models["generative"], "encoder", None)} if name == "unrolled" else {}
-        bench.models[name] = STAND_INS[name](build_defense(bench, "inc-fast"), **encoder)
+        defense = build_defense(bench, "inc-fast")
+        start = {"encoder": _start(bench, defense)} if name == "unrolled" else {}
+        bench.models[name] = STAND_INS[name](defense, **start)
         return bench.models[name]
     defense = build_defense(bench, name)
     return (lambda images: defense(images).logits) if isinstance(defense, inc.InvertAndClassify) else defense
+
+
+def _start(bench: Bench, defense: inc.InvertAndClassify) -> Callable | None:
+    """Where the unrolled search starts, images → codes: E(x); for BEGAN, whose encoder answers the decoder's codes and
+    not the generator's, where the fast search ends.
+    """
+    model = bench.models["generative"]
+    if isinstance(model, BEGAN):
+        return lambda images: tf.stop_gradient(defense.projector(tf.stop_gradient(images)).codes)
+    return getattr(model, "encoder", None)
 
 
 def build_defense(bench: Bench, name: str) -> keras.Model:

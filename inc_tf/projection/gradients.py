@@ -8,9 +8,10 @@ whatever stands behind it are the attacker's to apply. Both work in the images' 
 import keras
 import tensorflow as tf
 
-from inc_tf.projection.solvers.protocol import squared_errors
+from inc_tf.projection.solvers.protocol import activations, squared_errors
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
+_COLUMN_MEMORY = 2**31  # what the columns of a Hessian that are computed together may keep, for 64 images
 _SINGULAR = 1e-6  # of the greatest eigenvalue: below it, float32 knows no direction
 
 
@@ -62,6 +63,8 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
     dead generator's all) get no gradient, so that it is always finite.
     """
 
+    together = max(1, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
+
     @tf.custom_gradient
     def at_minimum(images):
         def pull_back(upstream):
@@ -71,7 +74,7 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
                     inner.watch(codes)
                     half = 0.5 * squared_errors(generator, codes, images)
                 slope = inner.gradient(half, codes)
-            solved = _solve(outer.batch_jacobian(slope, codes), upstream)
+            solved = _solve(outer.batch_jacobian(slope, codes, parallel_iterations=together), upstream)
             return outer.gradient(slope, images, output_gradients=-solved)
 
         return tf.identity(codes), pull_back

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.solvers import Adam
-from inc_tf.projection.solvers.protocol import Solution, Solver, check_generator
+from inc_tf.projection.solvers.protocol import Solution, Solver, activations, check_generator
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.serialization import deserialized, serialized
 from inc_tf.validation import ChecksImages
@@ -127,6 +127,6 @@ def _round_up(size: tf.Tensor) -> tf.Tensor:
 
 def _batch_size(generator: keras.Model, restarts: int, width: int) -> int:
     """Images a batch: what a forward and a backward pass of all restarts keep in memory, at most 512 MB of it."""
-    values = width * sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
+    values = width * activations(generator)
     budget = min(_MEMORY, psutil.virtual_memory().available // 4)
     return max(1, min(_LARGEST_BATCH, budget // (4 * 4 * values)) // restarts)

@@ -8,11 +8,11 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli import main
-from reproduce import _adaptive, _sweep, adaptive_seeds, table_1
+from reproduce import _adaptive, _sweep, adaptive_generators, table_1
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
-    "adaptive_seeds": ["--n", "2", "--epsilon", "0.3"],
+    "adaptive_generators": ["--n", "2", "--epsilon", "0.3"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
@@ -58,7 +58,7 @@ def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
     monkeypatch.setattr(_adaptive, "ON_ITSELF", {"own": {"steps": 2}})
     monkeypatch.setattr(_adaptive, "WITHOUT_GRADIENT", {"square": {"queries": 2}})
     for attack in ("autoencode-pgd", "unrolled", "implicit"):
-        monkeypatch.setitem(adaptive_seeds.ATTACKS[attack], "steps", 2)
+        monkeypatch.setitem(adaptive_generators.ATTACKS["mnist"][attack], "steps", 2)
     monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 2))
     monkeypatch.setattr(_adaptive, "CHECK_RESTARTS", (1, 2))
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]

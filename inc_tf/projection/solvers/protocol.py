@@ -1,5 +1,6 @@
 """What a solver is, and what solvers share."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -88,3 +89,8 @@ def check_generator(generator: keras.Model) -> None:
             f"The generator {generator.name!r} has no gradient with respect to its code; "
             "every operation between the two must be differentiable."
         )
+
+
+def activations(generator: keras.Model) -> int:
+    """The values that a forward pass of one code keeps."""
+    return sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
