@@ -75,7 +75,9 @@ def test_code_in_a_file_is_not_run(folder):
 @pytest.mark.parametrize("name", checkpoints.names())
 def test_what_ships_is_intact_and_its_card_complete(name):
     card = checkpoints.card(name)
-    assert card["command"].startswith(f"inc train {name} ")
+    trained = name.partition("-seed-")[0]
+    assert f"{card['command']} ".startswith(f"inc train {trained} --seed {card['seed']} ")
+    assert name == (f"{trained}-seed-{card['seed']}" if card["seed"] else trained)
     assert {"architecture", "dataset", "seed", "steps", "images_seen", "seconds", "metrics", "versions"} <= set(card)
     for metric in card["metrics"].values():
         assert metric["low"] <= metric["value"] <= metric["high"]

@@ -63,7 +63,8 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
     dead generator's all) get no gradient, so that it is always finite.
     """
 
-    together = max(1, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
+    columns = max(2, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
+    together = columns if columns < codes.shape[1] else None  # all of them
 
     @tf.custom_gradient
     def at_minimum(images):

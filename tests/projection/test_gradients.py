@@ -130,6 +130,18 @@ def test_the_implicit_gradient_is_the_one_of_finite_differences_and_knows_the_cu
     assert np.abs(tf.reshape(without, images.shape) - expected).max() > 0.01
 
 
+def test_a_hessian_that_memory_does_not_hold_comes_in_groups_of_columns(monkeypatch):
+    generator = smooth_generator()
+    codes, images = near_its_range(generator)
+
+    def gradient():
+        return gradient_of(lambda images: loss(gradients.implicit(generator, images, codes)), images)
+
+    whole = gradient()
+    monkeypatch.setattr(gradients, "_COLUMN_MEMORY", 0)
+    np.testing.assert_allclose(gradient(), whole, rtol=1e-9)
+
+
 def test_a_linear_generators_gradients_are_the_pseudo_inverse():
     keras.utils.set_random_seed(3)
     layers = [keras.layers.Input((2,)), keras.layers.Dense(6, use_bias=False), keras.layers.Reshape((3, 2, 1))]
