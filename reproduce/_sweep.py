@@ -57,6 +57,9 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "square-l2": (inc.attacks.square, "own"),
 }
 
+_NEAREST = ("boundary",)
+"""Methods that look for the least change, whatever ε is: one run serves every ε."""
+
 CLASSIFIERS = {"undefended": "classifier", "manifold-trained": "robust", "pgd-trained": "pgd"}
 """The defences that are a classifier and nothing more, by the records' name: the part of `CHECKPOINTS` that each is."""
 
@@ -146,7 +149,8 @@ def _ahead(
     asked for.
     """
     far = [a for a in attacks if a.name != "clean" and experiment.made.keys().isdisjoint({_METHODS[a.name][1]})]
-    experiment.ahead((_attacking(a, shard) for a in far for shard in shards), len(far) * len(shards))
+    attacking = {unit.name: unit for unit in (_attacking(a, shard) for a in far for shard in shards)}
+    experiment.ahead(attacking.values(), len(attacking))
     named = [name for name in defenses if name not in experiment.made]
     answers = (
         _answering(attack, name, attacked, keep, seed)
@@ -177,10 +181,16 @@ def attack_images(experiment: Run, attack: Attack, images: data.Dataset) -> data
     """`images` as `attack` leaves them."""
     if attack.name == "clean":
         return images
-    return replace(images, images=experiment.answer(_attacking(attack, images))["images"])
+    found = experiment.answer(_attacking(attack, images))["images"]
+    if attack.name in _NEAREST:
+        inside = np.abs(found - images.images).max(axis=(1, 2, 3), keepdims=True) <= attack.epsilon
+        found = np.where(inside, found, images.images)
+    return replace(images, images=found)
 
 
 def _attacking(attack: Attack, images: data.Dataset) -> Unit:
+    if attack.name in _NEAREST:
+        attack = replace(attack, epsilon=images.bounds[1] - images.bounds[0])
     return Unit(attack.key(), images, functools.partial(_attack, attack=attack, images=images))
 
 

@@ -1,5 +1,8 @@
 """A hard-label attack, by the answered class alone: Foolbox's HopSkipJump (Chen et al., 2020) along the boundary."""
 
+import hashlib
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -50,14 +53,15 @@ def boundary(
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
     check_positive(steps=steps, probes=probes)
     low, high = bounds
-    model = TensorFlowModel(classifier, bounds=bounds).transform_bounds((0, 1))
+    told = _remembered(classifier)
+    model = TensorFlowModel(told, bounds=bounds).transform_bounds((0, 1))
     walk = HopSkipJumpAttack(
         steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
     )
     tf.random.set_seed(derive(0 if seed is None else seed, "boundary"))
 
     def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        answers = tf.argmax(classifier(images), axis=1)
+        answers = tf.argmax(told(images), axis=1)
         starts = _starts(images, answers, labels)
         rows = tf.where((answers == labels) & (starts >= 0))[:, 0]
         if not len(rows):
@@ -72,6 +76,24 @@ def boundary(
         return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], origins + tf.where(inside, change, 0.0))
 
     return in_batches(attack, *inputs)
+
+
+def _remembered(classifier) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The classifier, asked once for each image and believed from then on.
+
+    A search's answer for an image at the edge of two minima can change with the rounding that its batch brings, and
+    Foolbox gives up where a point that it was told is adversarial no longer is.
+    """
+    known: dict[bytes, np.ndarray] = {}
+
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        keys = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images.numpy()]
+        new = {key: row for row, key in enumerate(keys) if key not in known}
+        if new:
+            known.update(zip(new, classifier(tf.gather(images, list(new.values()))).numpy(), strict=True))
+        return tf.constant(np.stack([known[key] for key in keys]))
+
+    return classify
 
 
 def _starts(images: tf.Tensor, answers: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

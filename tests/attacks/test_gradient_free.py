@@ -9,6 +9,7 @@ from art.attacks.evasion import SquareAttack
 from attack_measures import predictions, success
 
 from inc_tf.attacks import boundary, spsa, square
+from inc_tf.attacks.boundary import _remembered
 from inc_tf.errors import InputError
 
 EPSILON = 0.12
@@ -84,3 +85,18 @@ def test_what_is_not_possible_is_refused(model, data):
         boundary(model, data.images, data.labels, norm=1, **options)
     with pytest.raises(InputError, match="returns probabilities"):
         square(lambda x: tf.nn.softmax(model(x)), data.images, data.labels, **options)
+
+
+def test_the_walk_believes_the_first_answer_to_an_image():
+    asked = []
+
+    def moody(images):
+        asked.append(len(images))
+        return tf.fill([len(images), 2], float(len(asked)))
+
+    told = _remembered(moody)
+    first, second = np.zeros((1, 2, 2, 1), np.float32), np.ones((1, 2, 2, 1), np.float32)
+    np.testing.assert_array_equal(told(tf.constant(first)), [[1.0, 1.0]])
+    both = told(tf.constant(np.concatenate([second, first, second])))
+    np.testing.assert_array_equal(both[:, 0], [2.0, 1.0, 2.0])
+    assert asked == [1, 1]
