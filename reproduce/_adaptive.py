@@ -111,14 +111,14 @@ def page(run: Run, budget: Budget, controls: list[str]) -> None:
         own = {} if control == "undefended" else ON_ITSELF  # PGD on C is that already
         answers |= _on(control, [control], {**own, **WITHOUT_GRADIENT}, run, few, budget)
     add_accuracies(run, answers)
-    worst = {(d, e): _worst(answers, d, e, len(few)) for d in [*SEARCHES, *controls] for e in budget.epsilons}
-    for (defense, epsilon), right in worst.items():
+    under = {(d, e): worst(answers, d, e, len(few)) for d in [*SEARCHES, *controls] for e in budget.epsilons}
+    for (defense, epsilon), right in under.items():
         run.record.add(evaluation.share(right), metric="accuracy", defense=defense, attack=WORST, epsilon=epsilon)
     for defense in [*SEARCHES, *controls]:
-        right = _worst(answers, defense, budget.radius, len(few), l2=True)
+        right = worst(answers, defense, budget.radius, len(few), l2=True)
         name = f"{WORST}-l2"
         run.record.add(evaluation.share(right), metric="accuracy", defense=defense, attack=name, epsilon=budget.radius)
-    checks = _checks(run, budget, few, answers, worst)
+    checks = _checks(run, budget, few, answers, under)
     run.record.checks = [{"check": name, **check._asdict(), "n": len(few)} for name, check in checks.items()]
     run.finish(table(run.record), draw)
 
@@ -137,7 +137,7 @@ def _on(whole: str, shown: list[str], settings: dict, run: Run, images: data.Dat
     return sweep(run, images, attacks, shown)
 
 
-def _worst(answers: Answers, defense: str, epsilon: float, n: int, l2: bool = False) -> np.ndarray:
+def worst(answers: Answers, defense: str, epsilon: float, n: int, l2: bool = False) -> np.ndarray:
     """Which of the first `n` images the defence has right under every attack within ε, bool [n]."""
     return _under_all(answers, defense, n, lambda a: a == CLEAN or (a.epsilon == epsilon and (a.name in _L2) == l2))
 
@@ -149,7 +149,7 @@ def _under_all(answers: Answers, defense: str, n: int, chosen: Callable[[Attack]
 
 
 def _checks(
-    run: Run, budget: Budget, few: data.Dataset, answers: Answers, worst: dict[tuple[str, float], np.ndarray]
+    run: Run, budget: Budget, few: data.Dataset, answers: Answers, under: dict[tuple[str, float], np.ndarray]
 ) -> dict[str, audit.Check]:
     """The checks of Carlini et al., 2019, on INC with the fast solver, at the greatest ε."""
     epsilon = budget.epsilons[-1]
@@ -173,7 +173,7 @@ def _checks(
     return {
         "iterative at least as strong as one step": audit.not_weaker(right(found), right(one_step)),
         "more steps do not help the defender": audit.in_order([right(attack) for attack in longer]),
-        "accuracy falls with ε": audit.in_order([worst["inc-fast", e] for e in budget.epsilons]),
+        "accuracy falls with ε": audit.in_order([under["inc-fast", e] for e in budget.epsilons]),
         "without a bound nothing but guessing is left": audit.reaches_chance(
             right(unbounded), run.models["classifier"].output_shape[1]
         ),

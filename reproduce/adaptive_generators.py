@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 import matplotlib.pyplot as plt
-import numpy as np
 from tabulate import tabulate
 
 from inc_tf import evaluation
 from inc_tf.records import Record
 from inc_tf.store import Arrays
-from reproduce._adaptive import SEARCHES, WORST
+from reproduce._adaptive import SEARCHES, WORST, worst
 from reproduce._common import CHECKPOINTS, Experiment, draw_shares, options, percent
 from reproduce._sweep import CLEAN, Attack, sweep
 
@@ -84,17 +83,14 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, ep
 
 def _add(record: Record, number: int, answers: dict[tuple[Attack, str], Arrays]) -> None:
     """Add the accuracies behind the generator of that number, and those under the worst of the attacks."""
-    under: dict[tuple[str, float | None], list[np.ndarray]] = {}
     for (attack, search), answer in answers.items():
-        right, defense = answer["correct"], f"{search}-seed-{number}"
-        share = evaluation.share(right)
+        share, defense = evaluation.share(answer["correct"]), f"{search}-seed-{number}"
         record.add(share, metric="accuracy", defense=defense, attack=attack.name, epsilon=attack.epsilon)
-        if attack != CLEAN:
-            cases = under.setdefault((search, attack.epsilon), [answers[CLEAN, search]["correct"]])
-            cases.append(right)
-    for (search, epsilon), cases in under.items():
-        share = evaluation.share(np.all(cases, axis=0))
-        record.add(share, metric="accuracy", attack=WORST, defense=f"{search}-seed-{number}", epsilon=epsilon)
+    for search in SEARCHES:
+        for epsilon in dict.fromkeys(attack.epsilon for attack, _ in answers if attack.epsilon):
+            right = worst(answers, search, epsilon, len(answers[CLEAN, search]["correct"]))
+            defense = f"{search}-seed-{number}"
+            record.add(evaluation.share(right), metric="accuracy", attack=WORST, defense=defense, epsilon=epsilon)
 
 
 def _defenses(record: Record) -> dict[str, str]:

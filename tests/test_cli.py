@@ -82,11 +82,11 @@ def test_an_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
 
 def test_training_takes_its_options(tmp_path, monkeypatch):
     monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    words = ["train", "digits-vae", "--seed", "0", "--steps", "3", "--mixed-precision", "--strategy", "mirrored"]
+    words = ["train", "digits-vae", "--seed", "1", "--steps", "3", "--mixed-precision", "--strategy", "mirrored"]
     done = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run")])
-    assert done.stdout == f"{tmp_path / 'checkpoints' / 'digits-vae.keras'}\n"
+    assert done.stdout == f"{tmp_path / 'checkpoints' / 'digits-vae-seed-1.keras'}\n"
     again = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run"), "--json"])
-    assert json.loads(again.stdout) == checkpoints.card("digits-vae")
-    card = checkpoints.card("digits-vae")
-    assert card["command"] == "inc train digits-vae --seed 0 --steps 3 --strategy mirrored --mixed-precision"
+    assert json.loads(again.stdout) == checkpoints.card("digits-vae-seed-1")
+    card = checkpoints.card("digits-vae-seed-1")
+    assert card["command"] == "inc train digits-vae --seed 1 --steps 3 --strategy mirrored --mixed-precision"
     assert (card["steps"], card["precision"]) == (3, "mixed_bfloat16")
