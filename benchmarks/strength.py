@@ -45,8 +45,8 @@ def attacks(function: Function, bounds: inc.data.Bounds, shape: tuple[int, ...],
     step = 2.5 * epsilon / STEPS
     ball = {"eps": epsilon, "max_iter": STEPS, "batch_size": BATCH, "verbose": False}
 
-    def ours(loss: inc.attacks.losses.Loss) -> Attack:
-        return lambda x, y: inc.attacks.pgd(
+    def ours(attack: Callable[..., tf.Tensor], loss: inc.attacks.losses.Loss) -> Attack:
+        return lambda x, y: attack(
             function, x, y, bounds=bounds, seed=SEED, epsilon=epsilon, steps=STEPS, loss=loss
         ).numpy()
 
@@ -54,8 +54,9 @@ def attacks(function: Function, bounds: inc.data.Bounds, shape: tuple[int, ...],
         return lambda x, y: attack(peer, tf.constant(x), tf.constant(y), epsilons=epsilon)[1].numpy()
 
     return {
-        "inc_tf, PGD, margin": ours("margin"),
-        "inc_tf, PGD, cross-entropy": ours("cross-entropy"),
+        "inc_tf, PGD, cross-entropy": ours(inc.attacks.pgd, "cross-entropy"),
+        "inc_tf, AutoPGD, cross-entropy": ours(inc.attacks.auto_pgd, "cross-entropy"),
+        "inc_tf, AutoPGD, margin": ours(inc.attacks.auto_pgd, "margin"),
         "Foolbox, PGD": by_foolbox(foolbox.attacks.LinfPGD(abs_stepsize=step, steps=STEPS)),
         "Foolbox, FMN": by_foolbox(foolbox.attacks.LInfFMNAttack(steps=STEPS)),
         "ART, PGD": ProjectedGradientDescentTensorFlowV2(estimator, eps_step=step, num_random_init=1, **ball).generate,

@@ -222,8 +222,8 @@ def attack(
 ) -> None:
     """Run ATTACK on a defence that ships, and count what is still classified right.
 
-    fgsm, bim, pgd, cw_l2, cw_l0 and cw_linf know the classifier within; bpda, unrolled, implicit and latent go through
-    the search; square, spsa and boundary see the defence's answers.
+    fgsm, bim, pgd, auto_pgd, cw_l2, cw_l0 and cw_linf know the classifier within; bpda, unrolled, implicit and latent
+    go through the search; square, spsa and boundary see the defence's answers.
     """
     from inc_tf import data, serving, trial
     from reproduce._common import percent

@@ -43,10 +43,10 @@ ON_CLASSIFIER: dict[str, dict] = {"fgsm": {}, "pgd": {}, "pgd-l2": {"norm": 2}}
 ON_AUTOENCODER: dict[str, dict] = {"autoencode-pgd": {}}
 ON_SEARCH: dict[str, dict] = {
     "bpda": {},
-    "unrolled": {"loss": "margin"},
-    "implicit": {"loss": "margin", "steps": 40, "restarts": 1},
+    "unrolled": {},
+    "implicit": {"steps": 40, "restarts": 1},
     "latent": {"restarts": 3, "reprojections": 2},
-    "implicit-l2": {"loss": "margin", "norm": 2},
+    "implicit-l2": {"norm": 2},
 }
 ON_ITSELF: dict[str, dict] = {"own": {}, "own-l2": {"norm": 2}}
 WITHOUT_GRADIENT: dict[str, dict] = {
@@ -64,18 +64,18 @@ LABELS = {
     "fgsm": "FGSM on C",
     "pgd": "PGD-40 on C",
     "autoencode-pgd": "PGD-40 on C∘G∘E",
-    "bpda": "BPDA, identity, PGD-40",
-    "unrolled": "PGD-40 through 60 steps of the search",
-    "implicit": "PGD-40, implicit gradient",
+    "bpda": "BPDA, identity, AutoPGD-40",
+    "unrolled": "AutoPGD-40 through 60 steps of the search",
+    "implicit": "AutoPGD-40, implicit gradient",
     "latent": "latent, 3 restarts",
-    "own": "PGD-40 on the defence itself",
+    "own": "AutoPGD-40 on the defence itself",
     "square": "Square, 500 queries",
     "spsa": "SPSA, 640 queries",
     "boundary": "HopSkipJump, 5 steps",
     WORST: "worst case, image by image",
     "pgd-l2": "PGD-40 on C, ℓ2",
-    "implicit-l2": "PGD-40, implicit gradient, ℓ2",
-    "own-l2": "PGD-40 on the defence itself, ℓ2",
+    "implicit-l2": "AutoPGD-40, implicit gradient, ℓ2",
+    "own-l2": "AutoPGD-40 on the defence itself, ℓ2",
     "square-l2": "Square, 500 queries, ℓ2",
     f"{WORST}-l2": "worst case, image by image, ℓ2",
 }
@@ -190,7 +190,7 @@ def _checks(
 
 
 def _planted() -> audit.Check:
-    """PGD along the implicit gradient on a defence whose projection and whose boundary are known.
+    """AutoPGD along the implicit gradient on a defence whose projection and whose boundary are known.
 
     Of two pixels the projection keeps the first, and the class is its sign.
     """
@@ -208,7 +208,7 @@ def _planted() -> audit.Check:
     first = np.linspace(-0.9, 0.9, 10, dtype=np.float32)
     images = np.stack([first, np.zeros_like(first)], axis=1).reshape(-1, 1, 2, 1)
     labels = (first > 0).astype(np.int64)
-    found = inc.attacks.pgd(implicit(defense), images, labels, bounds=defense.bounds, epsilon=0.6, loss="margin")
+    found = inc.attacks.auto_pgd(implicit(defense), images, labels, bounds=defense.bounds, epsilon=0.6)
     return audit.found(defense(found).predictions.numpy() != labels, np.abs(first) < 0.6)
 
 

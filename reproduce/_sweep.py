@@ -41,10 +41,10 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "combined-fgsm": (inc.attacks.fgsm, "combined"),
     "combined-pgd": (inc.attacks.pgd, "combined"),
     "pgd": (inc.attacks.pgd, "classifier"),
-    "own": (inc.attacks.pgd, "own"),
-    "bpda": (inc.attacks.pgd, "bpda"),
-    "unrolled": (inc.attacks.pgd, "unrolled"),
-    "implicit": (inc.attacks.pgd, "implicit"),
+    "own": (inc.attacks.auto_pgd, "own"),
+    "bpda": (inc.attacks.auto_pgd, "bpda"),
+    "unrolled": (inc.attacks.auto_pgd, "unrolled"),
+    "implicit": (inc.attacks.auto_pgd, "implicit"),
     "latent": (inc.attacks.latent, "latent"),
     "implicit-fgsm": (inc.attacks.fgsm, "implicit"),
     "square": (inc.attacks.square, "own"),
@@ -52,8 +52,8 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "boundary": (inc.attacks.boundary, "own"),
     # In ℓ2.
     "pgd-l2": (inc.attacks.pgd, "classifier"),
-    "own-l2": (inc.attacks.pgd, "own"),
-    "implicit-l2": (inc.attacks.pgd, "implicit"),
+    "own-l2": (inc.attacks.auto_pgd, "own"),
+    "implicit-l2": (inc.attacks.auto_pgd, "implicit"),
     "square-l2": (inc.attacks.square, "own"),
 }
 

@@ -23,15 +23,15 @@ ATTACKS: dict[str, dict[str, dict]] = {
     "mnist": {
         "fgsm": {},
         "autoencode-pgd": {},
-        "unrolled": {"loss": "margin"},
-        "implicit": {"loss": "margin"},
+        "unrolled": {},
+        "implicit": {},
     },
     # A step costs a search of a second an image there, so they are few.
     "celeb_a": {
         "fgsm": {},
         "pgd": {"steps": 10},
-        "unrolled": {"loss": "margin", "steps": 10},
-        "implicit": {"loss": "margin", "steps": 10},
+        "unrolled": {"steps": 10},
+        "implicit": {"steps": 10},
         "latent": {"steps": 200},
     },
 }
@@ -41,15 +41,15 @@ LABELS = {
     "fgsm": "FGSM on C",
     "pgd": "PGD on C",
     "autoencode-pgd": "PGD on C∘G∘E",
-    "unrolled": "PGD through steps of the search",
-    "implicit": "PGD, implicit gradient",
+    "unrolled": "AutoPGD through steps of the search",
+    "implicit": "AutoPGD, implicit gradient",
     "latent": "latent",
     WORST: "worst case, image by image",
 }
 SAID = {
-    "mnist": "PGD takes 40 steps, each through 60 of the search from E(x) where it is unrolled.",
-    "celeb_a": "PGD takes 10 steps, each through 60 of the search from where the fast one ends where it is unrolled, "
-    "and the latent attack 200.",
+    "mnist": "PGD and AutoPGD take 40 steps, each through 60 of the search from E(x) where it is unrolled.",
+    "celeb_a": "PGD and AutoPGD take 10 steps, each through 60 of the search from where the fast one ends where it is "
+    "unrolled, and the latent attack 200.",
 }
 
 

@@ -7,6 +7,7 @@ place, `substitute` and `combined` train, and `differentiable` makes of the defe
 """
 
 from inc_tf.attacks import combined, differentiable, substitute
+from inc_tf.attacks.auto_pgd import auto_pgd
 from inc_tf.attacks.bim import bim
 from inc_tf.attacks.boundary import boundary
 from inc_tf.attacks.cw_l0 import cw_l0
@@ -21,6 +22,7 @@ from inc_tf.attacks.square import square
 from inc_tf.attacks.worst_case import worst_case
 
 __all__ = [
+    "auto_pgd",
     "bim",
     "boundary",
     "combined",

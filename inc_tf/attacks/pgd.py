@@ -70,11 +70,11 @@ def pgd(
             best, highest = higher(best, highest, found, measure(labels, classifier(found)))
         return best
 
-    noises = [_noise(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]
+    noises = [random_point(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]
     return in_batches(attack, *inputs, *noises)
 
 
-def _noise(shape: tf.TensorShape, seed: list[int], epsilon: float, norm: float) -> tf.Tensor:
+def random_point(shape: tf.TensorShape, seed: list[int], epsilon: float, norm: float) -> tf.Tensor:
     """A uniformly random point of each image's ball."""
     if norm == np.inf:
         return tf.random.stateless_uniform(shape, seed, -epsilon, epsilon)

@@ -11,6 +11,7 @@ BUDGETS: dict[str, dict] = {
     "fgsm": {"epsilon": 0.1},
     "bim": {"epsilon": 0.1},
     "pgd": {"epsilon": 0.1},
+    "auto_pgd": {"epsilon": 0.1},
     "cw_l2": {},
     "cw_l0": {},
     "cw_linf": {},
@@ -68,14 +69,14 @@ def test_refuses_images_outside_the_bounds(attack, planted, planted_images):
         attack(planted, planted_images, np.zeros(3, np.int64), bounds=(0.0, 1.0))
 
 
-@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
+@pytest.mark.parametrize("name", ["fgsm", "bim", "pgd", "auto_pgd"])
 @pytest.mark.parametrize("epsilon", [-0.1, 2.1, float("nan")])
 def test_refuses_an_epsilon(planted, planted_images, name, epsilon):
     with pytest.raises(InputError, match=f"epsilon is {epsilon}; it must be between 0 and the bounds' width, 2"):
         getattr(attacks, name)(planted, planted_images, np.zeros(3, np.int64), bounds=(-1.0, 1.0), epsilon=epsilon)
 
 
-@pytest.mark.parametrize("name", ["bim", "pgd"])
+@pytest.mark.parametrize("name", ["bim", "pgd", "auto_pgd"])
 def test_refuses_no_steps(planted, planted_images, name):
     with pytest.raises(InputError, match="steps is 0; it must be above 0"):
         getattr(attacks, name)(planted, planted_images, np.zeros(3, np.int64), bounds=(-1.0, 1.0), epsilon=0.1, steps=0)

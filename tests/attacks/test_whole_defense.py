@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import inc_tf as inc
-from inc_tf.attacks import latent, pgd, worst_case
+from inc_tf.attacks import auto_pgd, latent, pgd, worst_case
 from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
 from inc_tf.errors import InputError
 
@@ -54,7 +54,7 @@ def test_a_stand_in_answers_as_the_defense_and_leads_across_its_boundary(name, d
     stand_in = STAND_INS[name](defense)
     np.testing.assert_allclose(stand_in(tf.constant(IMAGES)), defense(IMAGES).logits, atol=0.2)
     for options in ({"norm": np.inf}, {"norm": 2, "loss": "margin", "restarts": 2}):
-        found = pgd(stand_in, IMAGES, LABELS, bounds=BOUNDS, epsilon=EPSILON, **options)
+        found = auto_pgd(stand_in, IMAGES, LABELS, bounds=BOUNDS, epsilon=EPSILON, **options)
         assert ((defense(found).predictions.numpy() != LABELS) == CROSSED).all()
 
 
