@@ -21,7 +21,7 @@ from inc_tf.trial import STAND_INS
 from reproduce._common import Run
 from reproduce._units import Bench, Unit
 
-SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 50}
+SHARDS = {"mnist": 500, "digits": 500, "celeb_a": 25}
 """Images a unit of work, by data set: what a kill may cost is minutes."""
 
 _SMALL = 3072

@@ -71,7 +71,6 @@ def _pgd(initial: str, dataset: str, **arguments) -> Recipe:
         classifier.accuracy,
         {"epsilon": 0.3, "attack_steps": 7, "batch_size": 100, **arguments},
         initial=initial,
-        history=("loss", "adversarial/loss", "adversarial/accuracy"),
     )
 
 

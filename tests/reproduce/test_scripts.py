@@ -12,7 +12,7 @@ from reproduce import _adaptive, _sweep, adaptive_generators, table_1
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
-    "adaptive_generators": ["--n", "2", "--epsilon", "0.3"],
+    "adaptive_generators": ["--n", "2", "--n-search", "1", "--epsilon", "0.3"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],
