@@ -112,7 +112,9 @@ class Overpowered:
         old = tf.nest.map_structure(tf.convert_to_tensor, self._state)
         # What was best was best against an earlier classifier.
         old = old._replace(value=new.value, excess=new.excess)
-        due = (t == 0) | ((tf.range(self.pairs) + t) % self.lifetime == 0)
+        # Spread over a lifetime, so that every step has pairs of all ages.
+        apart = max(1, self.lifetime // self.pairs)
+        due = (t == 0) | ((tf.range(self.pairs) * apart + t) % self.lifetime == 0)
         state = tf.nest.map_structure(lambda one, other: tf.where(_like(due, one), one, other), new, old)
         state = self.search.advance(state, self.attack_steps)
         images = self.generator(tf.reshape(state.best, [-1, state.best.shape[2]]), training=False)
