@@ -43,7 +43,7 @@ ON_CLASSIFIER: dict[str, dict] = {"fgsm": {}, "pgd": {}, "pgd-l2": {"norm": 2}}
 ON_AUTOENCODER: dict[str, dict] = {"autoencode-pgd": {}}
 ON_SEARCH: dict[str, dict] = {
     "bpda": {},
-    "unrolled": {},
+    "unrolled": {"loss": "margin"},
     "implicit": {"steps": 40, "restarts": 1},
     "latent": {"restarts": 3, "reprojections": 2},
     "implicit-l2": {"norm": 2},
@@ -65,7 +65,7 @@ LABELS = {
     "pgd": "PGD-40 on C",
     "autoencode-pgd": "PGD-40 on C∘G∘E",
     "bpda": "BPDA, identity, AutoPGD-40",
-    "unrolled": "AutoPGD-40 through 60 steps of the search",
+    "unrolled": "PGD-40 through 60 steps of the search",
     "implicit": "AutoPGD-40, implicit gradient",
     "latent": "latent, 3 restarts",
     "own": "AutoPGD-40 on the defence itself",

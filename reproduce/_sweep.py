@@ -43,7 +43,8 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "pgd": (inc.attacks.pgd, "classifier"),
     "own": (inc.attacks.auto_pgd, "own"),
     "bpda": (inc.attacks.auto_pgd, "bpda"),
-    "unrolled": (inc.attacks.auto_pgd, "unrolled"),
+    # What AutoPGD finds on it carries less far.
+    "unrolled": (inc.attacks.pgd, "unrolled"),
     "implicit": (inc.attacks.auto_pgd, "implicit"),
     "latent": (inc.attacks.latent, "latent"),
     "implicit-fgsm": (inc.attacks.fgsm, "implicit"),

@@ -23,14 +23,14 @@ ATTACKS: dict[str, dict[str, dict]] = {
     "mnist": {
         "fgsm": {},
         "autoencode-pgd": {},
-        "unrolled": {},
+        "unrolled": {"loss": "margin"},
         "implicit": {},
     },
     # A step costs a search of a second an image there, so they are few.
     "celeb_a": {
         "fgsm": {},
         "pgd": {"steps": 10},
-        "unrolled": {"steps": 5},
+        "unrolled": {"loss": "margin", "steps": 5},
         "implicit": {"steps": 5},
         "latent": {"steps": 200},
     },
@@ -41,15 +41,15 @@ LABELS = {
     "fgsm": "FGSM on C",
     "pgd": "PGD on C",
     "autoencode-pgd": "PGD on C∘G∘E",
-    "unrolled": "AutoPGD through steps of the search",
+    "unrolled": "PGD through steps of the search",
     "implicit": "AutoPGD, implicit gradient",
     "latent": "latent",
     WORST: "worst case, image by image",
 }
 SAID = {
     "mnist": "PGD and AutoPGD take 40 steps, each through 60 of the search from E(x) where it is unrolled.",
-    "celeb_a": "PGD takes 10 steps and AutoPGD 5, each through 60 of the search from where the fast one ends where it "
-    "is unrolled, and the latent attack 200.",
+    "celeb_a": "PGD on C takes 10 steps, AutoPGD 5, PGD through 60 steps of the search from where the fast one ends 5, the "
+    "latent attack 200.",
 }
 
 
