@@ -48,7 +48,7 @@ LABELS = {
 }
 SAID = {
     "mnist": "PGD and AutoPGD take 40 steps, each through 60 of the search from E(x) where it is unrolled.",
-    "celeb_a": "PGD on C takes 10 steps, AutoPGD 5, PGD through 60 steps of the search from where the fast one ends 5, the "
+    "celeb_a": "PGD on C takes 10 steps; AutoPGD 5, as PGD does through 60 steps from where the fast search ends; the "
     "latent attack 200.",
 }
 
