@@ -13,7 +13,7 @@ from inc_tf.errors import InputError
 ON_CLASSIFIER = ("fgsm", "bim", "pgd", "auto_pgd", "cw_l2", "cw_l0", "cw_linf")
 ON_ANSWERS = ("square", "spsa", "boundary")
 STAND_INS: dict[str, Callable] = {"bpda": straight_through, "unrolled": unrolled, "implicit": implicit}
-"""The attacks through a search: AutoPGD on a stand-in for the defence."""
+"""The attacks through a search: AutoPGD, or PGD, on a stand-in for the defence."""
 
 ATTACKS = (*ON_CLASSIFIER, *STAND_INS, "latent", *ON_ANSWERS)
 _WITHOUT_EPSILON = ("cw_l2", "cw_l0", "cw_linf")
@@ -70,7 +70,8 @@ def _found_on(name: str, defense: InvertAndClassify) -> tuple[Callable, Any]:
     if name in ON_CLASSIFIER:
         return getattr(attacks, name), defense.classifier
     if name in STAND_INS:
-        return attacks.auto_pgd, STAND_INS[name](defense)
+        # What AutoPGD finds on an unrolled search carries less far.
+        return attacks.pgd if name == "unrolled" else attacks.auto_pgd, STAND_INS[name](defense)
     if name == "latent":
         return attacks.latent, defense
     return getattr(attacks, name), lambda images: defense(images).logits

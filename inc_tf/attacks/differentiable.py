@@ -2,7 +2,7 @@
 
 `InvertAndClassify` hides the gradient of its search, which is obfuscation and no robustness. Each function here answers
 a stand-in, from images to logits, that any attack of this package takes in the place of a classifier, e.g.
-``auto_pgd(unrolled(defense), …)``. What it finds is then shown to the defence itself.
+``auto_pgd(implicit(defense), …)``. What it finds is then shown to the defence itself.
 """
 
 from collections.abc import Callable, Sequence
