@@ -70,15 +70,22 @@ def test_training_flattens_what_lies_between_the_classes_and_keeps_the_data(plan
     assert np.mean(model.predict(images.images, verbose=0).argmax(1) == images.labels) > 0.98
 
 
-def test_pairs_are_searched_on_for_their_lifetime_and_replaced_in_turn(plane):
-    adversary = manifold.Overpowered(plane, build(), ETA, 1.0, pairs=6, attack_steps=2, lifetime=3, seed=0)
+@pytest.mark.parametrize(
+    ("pairs", "lifetime", "searched"),
+    [
+        (6, 3, [[2] * 6, [4, 4, 2] * 2, [6, 2, 4] * 2, [2, 4, 6] * 2, [4, 6, 2] * 2]),
+        (2, 4, [[2, 2], [4, 4], [6, 2], [8, 4], [2, 6]]),
+    ],
+)
+def test_pairs_are_searched_on_for_their_lifetime_and_replaced_in_turn(pairs, lifetime, searched, plane):
+    adversary = manifold.Overpowered(plane, build(), ETA, 1.0, pairs=pairs, attack_steps=2, lifetime=lifetime, seed=0)
     taken = []
     for t in range(5):
         images, feasible = adversary.find(t, tf.zeros([1, 2, 2, 1]), tf.zeros([1], tf.int64))
-        assert images.shape == (6, 2, 2, 2, 1)
+        assert images.shape == (pairs, 2, 2, 2, 1)
         np.testing.assert_array_equal(np.linalg.norm((images[:, 0] - images[:, 1]), axis=(1, 2))[:, 0] <= ETA, feasible)
         taken.append(adversary.variables[0].numpy().tolist())
-    assert taken == [[2] * 6, [4, 4, 2] * 2, [6, 2, 4] * 2, [2, 4, 6] * 2, [4, 6, 2] * 2]
+    assert taken == searched
 
 
 @pytest.mark.parametrize("name", ["eta", "mu", "pairs", "attack_steps", "lifetime"])
