@@ -79,7 +79,7 @@ def table(record: Record, looks: np.ndarray) -> str:
 
 def draw(record: Record, looks: np.ndarray) -> plt.Figure:
     """A line for each classifier and η²."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, axes = plt.subplots(figsize=(7, 4.5))
     for defense in CLASSIFIERS:
         for eta_squared, style in zip(BUDGETS, ("-", "--"), strict=True):
             rows = _rows(record, defense, eta_squared)
@@ -89,7 +89,7 @@ def draw(record: Record, looks: np.ndarray) -> plt.Figure:
     axes.set(xlabel="step of the attack", ylabel="best ‖p − p′‖² within η", ylim=(0, 2))
     axes.set_title(f"Figure 8: {record.dataset}, n = {record.rows[0]['n']} pairs, 95 % intervals")
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(BUDGETS), frameon=False)
     return figure
 
 
