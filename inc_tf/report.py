@@ -39,12 +39,12 @@ ARTEFACTS = {
     "section_4_3": Artefact(
         "Section 4.3: the overpowered attack, and training against it",
         _BOTH,
-        "section-43-on-mnist-pairs-on-the-manifold",
+        "section-43-pairs-on-the-manifold",
     ),
-    "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "section-43-on-mnist-pairs-on-the-manifold"),
-    "figure_7": Artefact("Figure 7: training against the attack", _BOTH, "section-43-on-mnist-pairs-on-the-manifold"),
-    "figure_8": Artefact("Figure 8: pairs between chosen classes", _BOTH, "section-43-on-mnist-pairs-on-the-manifold"),
-    "figure_9": Artefact("Figure 9: pairs after training", _BOTH, "section-43-on-mnist-pairs-on-the-manifold"),
+    "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_7": Artefact("Figure 7: training against the attack", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_9": Artefact("Figure 9: the same pairs after training", _BOTH, "section-43-pairs-on-the-manifold"),
     "table_2": Artefact("Table 2: the deep image prior", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"),
     "figure_10": Artefact(
         "Figure 10: photographs and their reconstructions", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"
