@@ -13,7 +13,10 @@ from inc_tf.errors import InputError
 ON_CLASSIFIER = ("fgsm", "bim", "pgd", "auto_pgd", "cw_l2", "cw_l0", "cw_linf")
 ON_ANSWERS = ("square", "spsa", "boundary")
 STAND_INS: dict[str, Callable] = {"bpda": straight_through, "unrolled": unrolled, "implicit": implicit}
-"""The attacks through a search: AutoPGD, or PGD, on a stand-in for the defence."""
+"""What attacks through a search are run on in the defence's place."""
+
+ON_STAND_IN: dict[str, Callable] = {"bpda": attacks.auto_pgd, "unrolled": attacks.pgd, "implicit": attacks.auto_pgd}
+"""And their methods: what AutoPGD finds on an unrolled search carries less far."""
 
 ATTACKS = (*ON_CLASSIFIER, *STAND_INS, "latent", *ON_ANSWERS)
 _WITHOUT_EPSILON = ("cw_l2", "cw_l0", "cw_linf")
@@ -70,8 +73,7 @@ def _found_on(name: str, defense: InvertAndClassify) -> tuple[Callable, Any]:
     if name in ON_CLASSIFIER:
         return getattr(attacks, name), defense.classifier
     if name in STAND_INS:
-        # What AutoPGD finds on an unrolled search carries less far.
-        return attacks.pgd if name == "unrolled" else attacks.auto_pgd, STAND_INS[name](defense)
+        return ON_STAND_IN[name], STAND_INS[name](defense)
     if name == "latent":
         return attacks.latent, defense
     return getattr(attacks, name), lambda images: defense(images).logits

@@ -17,7 +17,7 @@ from inc_tf.models.celeba import BEGAN
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.store import Arrays
-from inc_tf.trial import STAND_INS
+from inc_tf.trial import ON_STAND_IN, STAND_INS
 from reproduce._common import Run
 from reproduce._units import Bench, Unit
 
@@ -42,10 +42,7 @@ _METHODS: dict[str, tuple[Callable, str]] = {
     "combined-pgd": (inc.attacks.pgd, "combined"),
     "pgd": (inc.attacks.pgd, "classifier"),
     "own": (inc.attacks.auto_pgd, "own"),
-    "bpda": (inc.attacks.auto_pgd, "bpda"),
-    # What AutoPGD finds on it carries less far.
-    "unrolled": (inc.attacks.pgd, "unrolled"),
-    "implicit": (inc.attacks.auto_pgd, "implicit"),
+    **{name: (method, name) for name, method in ON_STAND_IN.items()},
     "latent": (inc.attacks.latent, "latent"),
     "implicit-fgsm": (inc.attacks.fgsm, "implicit"),
     "square": (inc.attacks.square, "own"),

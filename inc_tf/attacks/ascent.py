@@ -35,5 +35,10 @@ def ascend(
     x = start
     for _ in range(steps):
         stepped = fast_gradient_method(classifier, x, step_size, norm, LOSSES[loss], y=labels)
-        x = tf.clip_by_value(images + clip_eta(stepped - images, norm, epsilon), *bounds)
+        x = within_ball(stepped, images, epsilon, norm, bounds)
     return x
+
+
+def within_ball(others: tf.Tensor, images: tf.Tensor, epsilon: float, norm: float, bounds: Bounds) -> tf.Tensor:
+    """Π: `others` clipped to ε around `images`, then to the bounds."""
+    return tf.clip_by_value(images + clip_eta(others - images, norm, epsilon), *bounds)

@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.utils import clip_eta, optimize_linear
+from cleverhans.tf2.utils import optimize_linear
 
-from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_norm, check_positive
+from inc_tf.attacks.ascent import within_ball
+from inc_tf.attacks.checks import Classifier, check_positive
 from inc_tf.attacks.losses import LOSSES, Loss, higher
-from inc_tf.attacks.pgd import random_point
+from inc_tf.attacks.pgd import best_of_starts
 from inc_tf.data import Bounds
-from inc_tf.seeds import derive
 
 _MOMENTUM = 0.25  # 1 − α of the paper
 _RISES = 0.75  # ρ: the share of steps that must raise the loss for the step size to stay
@@ -52,21 +51,9 @@ def auto_pgd(
     Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks", 2020, Algorithm 1, with its constants.
     """
-    inputs = check_inputs(classifier, images, labels, bounds)
-    check_norm(norm)
-    check_epsilon(epsilon, bounds, norm, inputs.images.shape)
-    check_positive(steps=steps, restarts=restarts)
-    key = derive(0 if seed is None else seed, "pgd")
+    check_positive(steps=steps)
     climb = _Climb(classifier, bounds, epsilon, steps, norm, loss)
-
-    def attack(images: tf.Tensor, labels: tf.Tensor, *noises: tf.Tensor) -> tf.Tensor:
-        best, highest = images, LOSSES[loss](labels, classifier(images))
-        for noise in noises:
-            best, highest = higher(best, highest, *climb(images, labels, tf.clip_by_value(images + noise, *bounds)))
-        return best
-
-    noises = [random_point(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]
-    return in_batches(attack, *inputs, *noises)
+    return best_of_starts(climb, classifier, images, labels, bounds, seed, epsilon, restarts, norm, loss)
 
 
 class _Point(NamedTuple):
@@ -110,15 +97,12 @@ class _Climb:
 
     def _step(self, images: tf.Tensor, now: _Point, before: tf.Tensor | None, size: tf.Tensor) -> tf.Tensor:
         """From `now` along its gradient, a quarter of the way kept from the step before."""
-
-        def within(others: tf.Tensor) -> tf.Tensor:
-            return tf.clip_by_value(images + clip_eta(others - images, self.norm, self.epsilon), *self.bounds)
-
-        ahead = within(now.images + optimize_linear(now.gradient, _column(size), self.norm))
+        ball = (images, self.epsilon, self.norm, self.bounds)
+        ahead = within_ball(now.images + optimize_linear(now.gradient, _column(size), self.norm), *ball)
         if before is None:
             return ahead
         moved = (1 - _MOMENTUM) * (ahead - now.images) + _MOMENTUM * (now.images - before)
-        return within(now.images + moved)
+        return within_ball(now.images + moved, *ball)
 
     def _at(self, images: tf.Tensor, labels: tf.Tensor) -> _Point:
         with tf.GradientTape() as tape:

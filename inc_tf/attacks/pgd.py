@@ -1,6 +1,7 @@
 """Projected gradient descent from a random start (Madry et al., 2018)."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -45,36 +46,59 @@ def pgd(
     Returns: float32 [N, H, W, C]; the clean image where the attack did not raise the loss. Raises `InputError` for what
     `check_inputs` and `check_epsilon` refuse, for steps, restarts or a step size not above 0, and for another norm.
     """
+    check_positive(steps=steps, **({} if step_size is None else {"step_size": step_size}))
+
+    def climb(images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        found = ascend(
+            classifier,
+            start,
+            images,
+            labels,
+            bounds=bounds,
+            epsilon=epsilon,
+            step_size=2.5 * epsilon / steps if step_size is None else step_size,
+            steps=steps,
+            norm=norm,
+            loss=loss,
+        )
+        return found, LOSSES[loss](labels, classifier(found))
+
+    return best_of_starts(climb, classifier, images, labels, bounds, seed, epsilon, restarts, norm, loss)
+
+
+def best_of_starts(
+    climb: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    classifier: Classifier,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    bounds: Bounds,
+    seed: int | None,
+    epsilon: float,
+    restarts: int,
+    norm: float,
+    loss: Loss,
+) -> tf.Tensor:
+    """What `climb` finds from random points of the ball, the best restart of each image, after `pgd`'s checks.
+
+    `climb` takes images, labels and starts and answers images and their loss; the others are `pgd`'s arguments.
+    """
     inputs = check_inputs(classifier, images, labels, bounds)
     check_norm(norm)
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
-    check_positive(steps=steps, restarts=restarts, **({} if step_size is None else {"step_size": step_size}))
+    check_positive(restarts=restarts)
     key = derive(0 if seed is None else seed, "pgd")
-    measure = LOSSES[loss]
 
     def attack(images: tf.Tensor, labels: tf.Tensor, *noises: tf.Tensor) -> tf.Tensor:
-        best, highest = images, measure(labels, classifier(images))
+        best, highest = images, LOSSES[loss](labels, classifier(images))
         for noise in noises:
-            found = ascend(
-                classifier,
-                tf.clip_by_value(images + noise, *bounds),
-                images,
-                labels,
-                bounds=bounds,
-                epsilon=epsilon,
-                step_size=2.5 * epsilon / steps if step_size is None else step_size,
-                steps=steps,
-                norm=norm,
-                loss=loss,
-            )
-            best, highest = higher(best, highest, found, measure(labels, classifier(found)))
+            best, highest = higher(best, highest, *climb(images, labels, tf.clip_by_value(images + noise, *bounds)))
         return best
 
-    noises = [random_point(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]
+    noises = [_random_point(inputs.images.shape, [key, restart], epsilon, norm) for restart in range(restarts)]
     return in_batches(attack, *inputs, *noises)
 
 
-def random_point(shape: tf.TensorShape, seed: list[int], epsilon: float, norm: float) -> tf.Tensor:
+def _random_point(shape: tf.TensorShape, seed: list[int], epsilon: float, norm: float) -> tf.Tensor:
     """A uniformly random point of each image's ball."""
     if norm == np.inf:
         return tf.random.stateless_uniform(shape, seed, -epsilon, epsilon)
