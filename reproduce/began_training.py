@@ -1,7 +1,7 @@
 """What more training of BEGAN would buy: INC's accuracy and reconstruction error over the snapshots of its training.
 
 Not in the paper. INC is limited by its generator; the snapshots are those that `inc train celeba-began` leaves in its
-run's folder.
+run's folder, and the last is the generator that ships.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ import inc_tf as inc
 from inc_tf import checkpoints, evaluation
 from inc_tf.errors import InputError
 from inc_tf.records import Record
-from reproduce._common import Experiment, options, percent
+from reproduce._common import CHECKPOINTS, Experiment, options, percent
 from reproduce._sweep import CLEAN, SEARCHES, Attack, attack_name, sweep
 
 ATTACKS = [CLEAN, Attack("fgsm", 0.1)]
@@ -42,10 +42,12 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, sn
         raise InputError(f"{str(snapshots)!r} holds no snapshots; `inc train celeba-began` leaves them there.")
     experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
     experiment.record.deviations.append("Not in the paper.")
-    shipped = experiment.models["generative"].generator
-    for step in sorted(files):
-        _add(experiment, step, _generator(shipped, files[step]), checkpoints.sha256(files[step]))
-    experiment.finish(table(experiment.record, sorted(files)), lambda record: draw(record, sorted(files)))
+    shipped, card = experiment.models["generative"].generator, checkpoints.card(CHECKPOINTS[dataset]["generative"])
+    generators = {step: (_generator(shipped, path), checkpoints.sha256(path)) for step, path in sorted(files.items())}
+    generators[card["steps"]] = shipped, card["sha256"]
+    for step, (generator, sha256) in generators.items():
+        _add(experiment, step, generator, sha256)
+    experiment.finish(table(experiment.record, list(generators)), lambda record: draw(record, list(generators)))
 
 
 def _generator(shipped: keras.Model, path: Path) -> keras.Model:
@@ -62,7 +64,7 @@ def _generator(shipped: keras.Model, path: Path) -> keras.Model:
 
 def _add(experiment: Experiment, step: int, generator: keras.Model, sha256: str) -> None:
     """Add the accuracy and the error of one snapshot to the record."""
-    experiment.defenses[DEFENSE] = inc.InvertAndClassify(
+    experiment.made[DEFENSE] = inc.InvertAndClassify(
         experiment.models["classifier"],
         inc.LatentProjector(generator, *SEARCHES["celeb_a"][DEFENSE]),
         bounds=experiment.data.bounds,
