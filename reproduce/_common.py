@@ -1,5 +1,6 @@
 """What the scripts share: their options, their units of work, and where the results go."""
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,11 +248,22 @@ def command_line(context: click.Context) -> str:
     """The command as typed, less the defaults and where the results go."""
     words = ["inc", *context.command_path.split()[1:]]
     for parameter in context.command.params:
+        assert isinstance(parameter, click.Option)
         given = context.get_parameter_source(parameter.name) == click.core.ParameterSource.COMMANDLINE
         if given and parameter.name not in ("out", "quiet", "as_json", "units", "ray"):
-            flag = isinstance(parameter, click.Option) and parameter.is_flag
-            words += [parameter.opts[0]] if flag else [parameter.opts[0], str(context.params[parameter.name])]
-    return " ".join(words)
+            words += _typed(parameter, context.params[parameter.name])
+    return shlex.join(words)
+
+
+def _typed(option: click.Option, value: Any) -> list[str]:
+    """The words that give an option its value."""
+    if option.is_flag:
+        return [option.opts[0]]
+    return [
+        word
+        for one in (value if option.multiple else [value])
+        for word in (option.opts[0], *map(str, one if option.nargs > 1 else [one]))
+    ]
 
 
 def percent(row: dict) -> str:

@@ -5,7 +5,7 @@ every fourth image, and `--merge` joins the shards' results.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import matplotlib.pyplot as plt
@@ -34,28 +34,38 @@ PAPER: dict[str, dict[float, float]] = {
 """The paper's accuracies, of ResNet152 on validation images, by defence and BIM's ε."""
 
 
-class _Shard(click.ParamType):
+class Shard(NamedTuple):
+    """The i-th of n parts, counted from 1."""
+
+    i: int
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.i}/{self.n}"
+
+
+class _ShardType(click.ParamType):
     name = "i/n"
 
     def convert(self, value, param, context):
-        if isinstance(value, tuple):
+        if isinstance(value, Shard):
             return value
         i, _, n = str(value).partition("/")
         if i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n):
-            return int(i), int(n)
+            return Shard(int(i), int(n))
         self.fail(f"{value!r} is not i/n with 1 ≤ i ≤ n, e.g. 1/4.", param, context)
 
 
 @click.command("table_2")
 @options
-@click.option("--shard", type=_Shard(), default="1/1", show_default=True, help="The i-th of n parts of the images.")
+@click.option("--shard", type=_ShardType(), default="1/1", show_default=True, help="The i-th of n parts of the images.")
 @click.option(
     "--merge",
     multiple=True,
     type=click.Path(path_type=Path),
     help="The --out folder of a shard; once for each. Computes nothing.",
 )
-def main(shard: tuple[int, int], merge: tuple[Path, ...], **arguments) -> None:
+def main(shard: Shard, merge: tuple[Path, ...], **arguments) -> None:
     """Table 2: clean and BIM images at three ε; undefended, the paper's DIP at both limits, DIP stopped otherwise."""
     run = Photographs(**arguments, shard=shard, merge=merge)
     for attack, answer in run.answers().items():

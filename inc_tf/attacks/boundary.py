@@ -53,23 +53,23 @@ def boundary(
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
     check_positive(steps=steps, probes=probes)
     low, high = bounds
-    told = _remembered(classifier)
-    model = TensorFlowModel(told, bounds=bounds).transform_bounds((0, 1))
+    model = TensorFlowModel(_remembered(classifier), bounds=bounds).transform_bounds((0, 1))
     walk = HopSkipJumpAttack(
         steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
     )
     tf.random.set_seed(derive(0 if seed is None else seed, "boundary"))
 
     def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        answers = tf.argmax(told(images), axis=1)
+        # Foolbox's walk clips to [0, 1], and is to find each answer that is relied on here as it was.
+        unit = tf.clip_by_value((images - low) / (high - low), 0.0, 1.0)
+        answers = tf.argmax(model(unit), axis=1)
         starts = _starts(images, answers, labels)
         rows = tf.where((answers == labels) & (starts >= 0))[:, 0]
         if not len(rows):
             return images
-        origins, first = (tf.gather(images, chosen) for chosen in (rows, tf.gather(starts, rows)))
-        # Foolbox's walk clips to [0, 1].
-        unit = [tf.clip_by_value((part - low) / (high - low), 0.0, 1.0) for part in (origins, first)]
-        found = walk.run(model, unit[0], tf.gather(labels, rows), starting_points=unit[1])
+        origins = tf.gather(images, rows)
+        first = tf.gather(unit, tf.gather(starts, rows))
+        found = walk.run(model, tf.gather(unit, rows), tf.gather(labels, rows), starting_points=first)
         change = tf.clip_by_value(low + (high - low) * found, low, high) - origins
         lengths = tf.norm(tf.reshape(change, [len(rows), -1]), ord=norm, axis=1)
         inside = (lengths <= epsilon)[:, tf.newaxis, tf.newaxis, tf.newaxis]

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 
 import keras
 import numpy as np
@@ -98,6 +99,13 @@ def out(folder, shards, tmp_path_factory):
 
 def record_in(out, folder, name="table_2", shard=""):
     return json.loads((out / f"{name}-{folder.name}-2-channels{shard}.json").read_text())
+
+
+def test_a_record_says_its_command_as_one_would_type_it(shards, out, folder):
+    words = shlex.split(record_in(out, folder)["command"])
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--merge"] == [str(path) for path in shards]
+    shard = shlex.split(record_in(shards[0], folder, shard="-shard-1-of-2")["command"])
+    assert shard[shard.index("--shard") + 1] == "1/2"
 
 
 def test_it_writes_a_record_a_table_and_a_plot(out, folder):
