@@ -264,7 +264,7 @@ def _show(rows: list[dict], as_json: bool) -> None:
     "--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3 of the bounds]"
 )
 @click.option("--n", default=100, show_default=True, help="The first N images.")
-@click.option("--n-dear", default=15, show_default=True, help="Images for the attacks through a search.")
+@click.option("--n-dear", default=10, show_default=True, help="Images for the attacks through a search.")
 @click.option("--seed", default=0, show_default=True, help="Of the attacks and the search's starts.")
 @click.option("--out", default="results", type=_FILE, show_default=True, help="The results' folder.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")

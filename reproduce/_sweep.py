@@ -222,7 +222,11 @@ def _attacked(bench: Bench, name: str) -> Callable:
         bench.models[name] = STAND_INS[name](defense, **start)
         return bench.models[name]
     defense = build_defense(bench, name)
-    return (lambda images: defense(images).logits) if isinstance(defense, inc.InvertAndClassify) else defense
+    answer = (lambda images: defense(images).logits) if isinstance(defense, inc.InvertAndClassify) else defense
+    if name in _searches(bench):
+        return answer  # compiled already
+    images = tf.TensorSpec([None, *bench.models["classifier"].input_shape[1:]], tf.float32)
+    return tf.function(answer, input_signature=[images], autograph=False)
 
 
 def _start(bench: Bench, defense: inc.InvertAndClassify) -> Callable | None:

@@ -14,7 +14,7 @@ from reproduce._sweep import CLASSIFIERS
 
 @click.command("adaptive")
 @options(quick=100)
-@click.option("--n-dear", default=15, show_default=True, help="Images for the attacks through a search.")
+@click.option("--n-dear", default=10, show_default=True, help="Images for the attacks through a search.")
 @click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3]")
 def main(
     dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_dear: int, epsilons: tuple[float, ...]
