@@ -131,6 +131,10 @@ class Run(Bench):
         """The answer to a unit of work, computed here where there is none yet."""
         return self.cached(unit.key, unit.images, lambda: unit.compute(self))
 
+    def file(self, unit: Unit, arrays: Arrays, seconds: float) -> None:
+        """Keep the answer to a unit that was computed elsewhere."""
+        self.store.put(self.key(unit.key, unit.images), arrays, seconds)
+
     def key(self, key: dict, images: data.Dataset | None) -> dict:
         """What an answer is filed under."""
         where: dict = {"seed": self.record.seed, "checkpoints": self.record.checkpoints}
@@ -153,7 +157,7 @@ class Run(Bench):
                         yield unit
 
             def done(unit: Unit, arrays: Arrays, seconds: float) -> None:
-                self.store.put(self.key(unit.key, unit.images), arrays, seconds)
+                self.file(unit, arrays, seconds)
                 bar.update()
 
             failed = self.cluster.compute(self.blueprint(), missing(), done)

@@ -24,7 +24,7 @@ from inc_tf.cluster import Agreement
 from inc_tf.errors import InputError
 from inc_tf.models import imagenet
 from inc_tf.models.skip import skip_network
-from inc_tf.store import Arrays
+from inc_tf.store import Arrays, Store
 from reproduce._common import Run, check_out
 from reproduce._options import RAY_OPTION, RUN_OPTIONS
 from reproduce._sweep import CLEAN, Attack
@@ -35,6 +35,8 @@ CHECKPOINTS = (50, *range(100, 1001, 100))
 LIMITS = {"dip": 500, "dip-100": 100}
 """The paper's two limits of steps, each together with its threshold of the error."""
 RULES = (inc.ErrorBelow(), inc.MovingVariance())
+PICTURES = ("attacked", "projection")
+"""What of an answer shows a photograph. It is kept apart: the rest may be passed on where photographs may not."""
 TRAINING = (
     "The images are ImageNet training images, which the classifier was probably trained on: no validation accuracy."
 )
@@ -128,8 +130,9 @@ class Photographs(Run):
         hashes = {self.classifier.name: sha256}
         super().__init__(images, models, hashes, seed, out, quiet, papers="imagenet2012", quick=not full)
         self.record.deviations += list(self._deviations())
+        self.kept = Store(out / "pictures")
         for other in merge:
-            _take_over(other, out / "units")
+            _take_over(other, out)
 
     def _deviations(self):
         if self.classifier.name != "ResNet152":
@@ -147,12 +150,34 @@ class Photographs(Run):
         if self.shard[1] > 1:
             yield f"Shard {self.shard[0]} of {self.shard[1]} of the images."
 
+    def pictures(self, attack: Attack, n: int) -> Arrays:
+        """The `PICTURES` of the first `n` images, stacked; what is finished under that attack."""
+        found = []
+        for image in self.units[:n]:
+            unit = self._unit(image, attack)
+            found.append(self.kept.get(self.key(unit.key, unit.images), functools.partial(self._refuse, unit)))
+        return {name: np.stack([arrays[name] for arrays in found]) for name in PICTURES}
+
+    def _refuse(self, unit: Unit) -> Arrays:
+        raise InputError(
+            f"The finished work in {str(self.out)!r} is without the pictures of {_said(unit)}: name another --out, or "
+            "merge shards that have them."
+        )
+
+    def file(self, unit: Unit, arrays: Arrays, seconds: float) -> None:
+        super().file(unit, self._set_aside(unit, arrays), seconds)
+
+    def _set_aside(self, unit: Unit, arrays: Arrays) -> Arrays:
+        """Keep the pictures of an answer; returns the rest."""
+        self.kept.put(self.key(unit.key, unit.images), {name: arrays[name] for name in PICTURES}, 0.0)
+        return {name: array for name, array in arrays.items() if name not in PICTURES}
+
     def blueprint(self) -> Blueprint:
         """How another process makes this bench; a classifier's file must lie there too."""
         return Blueprint(self.dataset, self.bounds, self.seed, self.made_of, Agreement.on([]))
 
     def answers(self) -> dict[Attack, Arrays]:
-        """What `_answer` says of every image, stacked, by attack."""
+        """What `_answer` says of every image but its pictures, stacked, by attack."""
         units = [(attack, self._unit(image, attack)) for image in self.units for attack in ATTACKS]
         if not self.merging:
             self.ahead((unit for _, unit in units), len(units))
@@ -181,12 +206,8 @@ class Photographs(Run):
 
     def _compute(self, unit: Unit, bar: tqdm) -> Arrays:
         if not self.merging:
-            return unit.compute(self, progress=bar.update)
-        assert unit.images
-        raise InputError(
-            f"Image {unit.images.start} under {unit.key['attack']} {unit.key['epsilon']:g} is in none of the merged "
-            "folders: run its shard, with the same options."
-        )
+            return self._set_aside(unit, unit.compute(self, progress=bar.update))
+        raise InputError(f"{_said(unit)} is in none of the merged folders: run its shard, with the same options.")
 
     def limited(self, answer: Arrays, limit: int) -> Arrays:
         """The paper's rule at a limit of steps: `right`, `mse` and `steps` of each image."""
@@ -269,11 +290,17 @@ def _sha256(classifier: keras.Model, path_or_name: str) -> str:
     return hashlib.sha256(b"".join(weight.tobytes() for weight in classifier.get_weights())).hexdigest()
 
 
-def _take_over(folder: Path, units: Path) -> None:
-    """Copy the finished work of another results' folder."""
-    if not (folder / "units").is_dir():
-        raise InputError(f"{str(folder)!r} holds no finished work (units/); --merge names the --out of a shard.")
-    units.mkdir(parents=True, exist_ok=True)
-    for file in (folder / "units").glob("*.npz"):
-        if not (units / file.name).exists():
-            shutil.copy(file, units)
+def _said(unit: Unit) -> str:
+    assert unit.images
+    return f"image {unit.images.start} under {unit.key['attack']} {unit.key['epsilon']:g}"
+
+
+def _take_over(other: Path, out: Path) -> None:
+    """Copy the finished work of another results' folder, with its pictures where it has them."""
+    if not (other / "units").is_dir():
+        raise InputError(f"{str(other)!r} holds no finished work (units/); --merge names the --out of a shard.")
+    for file in (*other.glob("units/*.npz"), *other.glob("pictures/*.npz")):
+        copy = out / file.relative_to(other)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not copy.exists():
+            shutil.copy(file, copy)

@@ -12,10 +12,9 @@ import tensorflow as tf
 from tabulate import tabulate
 
 from inc_tf.records import Record
-from inc_tf.store import Arrays
 from reproduce._common import image_rows, percent
 from reproduce._dip import ATTACKS, LIMITS, Photographs, options
-from reproduce._sweep import CLEAN, Attack, attack_name
+from reproduce._sweep import CLEAN, attack_name
 
 SHOWN = ATTACKS[2]
 COLUMNS = 8
@@ -27,12 +26,12 @@ def main(**arguments) -> None:
     """Figure 10: photographs and attacked photographs, their reconstructions, and what the classifier makes of each."""
     run = Photographs(**arguments)
     found = run.answers()
-    answers = {attack: found[attack] for attack in (CLEAN, SHOWN)}
-    for attack, answer in answers.items():
+    for attack in (CLEAN, SHOWN):
+        answer = found[attack]
         labels: dict[str, Any] = {"attack": attack.name, "epsilon": attack.epsilon}
         run.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
         run.add_row(run.limited(answer, LIMITS["dip"]), None, defense="dip", **labels)
-    run.finish(table(run.record), lambda record: draw(run, answers))
+    run.finish(table(run.record), lambda record: draw(run))
 
 
 def table(record: Record) -> str:
@@ -44,17 +43,19 @@ def table(record: Record) -> str:
     return tabulate(rows, ["defence", "attack", "ε", "n", "accuracy"], tablefmt="github", disable_numparse=True)
 
 
-def draw(run: Photographs, answers: dict[Attack, Arrays]) -> plt.Figure:
+def draw(run: Photographs) -> plt.Figure:
     """The first images, a row each; over each the probability of its true class, red where another is likelier."""
+    columns = min(COLUMNS, len(run.units))
+    clean, attacked = (run.pictures(attack, columns) for attack in (CLEAN, SHOWN))
     rows = {
-        "x": answers[CLEAN]["attacked"],
-        "G(z)": answers[CLEAN]["projection"],
-        "x_adv": answers[SHOWN]["attacked"],
-        "G(z), x_adv": answers[SHOWN]["projection"],
+        "x": clean["attacked"],
+        "G(z)": clean["projection"],
+        "x_adv": attacked["attacked"],
+        "G(z), x_adv": attacked["projection"],
     }
-    figure, axes = image_rows(rows, run.data.bounds, min(COLUMNS, len(run.units)))
+    figure, axes = image_rows(rows, run.data.bounds, columns)
     for line, images in zip(axes, rows.values(), strict=True):
-        confidences = tf.nn.softmax(run.classifier(images[: len(line)])).numpy()
+        confidences = tf.nn.softmax(run.classifier(images)).numpy()
         for cell, confidence, unit in zip(line, confidences, run.units, strict=False):
             true = unit.labels[0]
             color = "black" if confidence.argmax() == true else "red"

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shlex
+import shutil
 
 import keras
 import numpy as np
@@ -164,7 +165,7 @@ def test_a_shard_has_a_record_of_its_own(shards, folder):
 def test_a_merge_that_lacks_a_shard_computes_nothing(folder, shards, tmp_path):
     done = run("table_2", folder, tmp_path, "--merge", str(shards[0]))
     assert done.exit_code == 1
-    assert "Image 1 under clean 0 is in none of the merged folders" in done.stderr
+    assert "image 1 under clean 0 is in none of the merged folders" in done.stderr
 
 
 def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, monkeypatch):
@@ -192,7 +193,7 @@ def test_a_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monke
         bench = Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, blueprint.models())
         assert len(sent) == total
         for unit in sent:
-            self.store.put(self.key(unit.key, unit.images), unit.compute(bench), 1.0)
+            self.file(unit, unit.compute(bench), 1.0)
 
     monkeypatch.setattr(_dip.Photographs, "ahead", elsewhere)
     monkeypatch.setattr(_dip.Photographs, "_compute", None)
@@ -214,6 +215,19 @@ def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
         (defense, epsilon) for defense in ("undefended", "dip") for epsilon in (0.0, 0.05)
     }
     assert (out / f"figure_10-{folder.name}-2-channels.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_finished_work_may_be_passed_on_without_the_photographs(out, folder, tmp_path):
+    images = inc.data.folder(folder, N, SIZE).images
+    for file in (out / "units").glob("*.npz"):
+        arrays = [array for name, array in np.load(file).items() if name != "key"]
+        assert sum(array.size for array in arrays) < images[0].size
+    shutil.copytree(out / "units", tmp_path / "units")
+    assert run("table_2", folder, tmp_path, "--merge", str(tmp_path)).exit_code == 0
+    assert record_in(tmp_path, folder)["rows"] == record_in(out, folder)["rows"]
+    done = run("figure_10", folder, tmp_path)
+    assert done.exit_code == 1
+    assert "is without the pictures of image 0 under clean 0" in done.stderr
 
 
 @pytest.mark.parametrize(
