@@ -52,7 +52,8 @@ def main(n: int, steps: int, epsilon: float, out: Path) -> None:
         "10 steps from where the fast search ends": through(
             encoder=lambda x: tf.stop_gradient(fast.projector(tf.stop_gradient(x)).codes), steps=10
         ),
-        "implicit gradient": implicit(fast),
+        "implicit gradient, where the fast search ends": implicit(fast),
+        "implicit gradient, where the paper's search ends": implicit(whole),
     }
     hashes = {card: checkpoints.card(card)["sha256"] for card in (f"{name}-classifier", f"{name}-vae")}
     command = f"python benchmarks/stand_ins.py --n {n} --steps {steps} --epsilon {epsilon:g}"
