@@ -160,8 +160,7 @@ class Photographs(Run):
 
     def _refuse(self, unit: Unit) -> Arrays:
         raise InputError(
-            f"The finished work in {str(self.out)!r} is without the pictures of {_said(unit)}: name another --out, or "
-            "merge shards that have them."
+            f"{_said(unit)} has no pictures in {str(self.out)!r}: name another --out, or merge shards that have them."
         )
 
     def file(self, unit: Unit, arrays: Arrays, seconds: float) -> None:
@@ -292,7 +291,7 @@ def _sha256(classifier: keras.Model, path_or_name: str) -> str:
 
 def _said(unit: Unit) -> str:
     assert unit.images
-    return f"image {unit.images.start} under {unit.key['attack']} {unit.key['epsilon']:g}"
+    return f"Image {unit.images.start} under {unit.key['attack']} {unit.key['epsilon']:g}"
 
 
 def _take_over(other: Path, out: Path) -> None:
