@@ -411,7 +411,7 @@ def began_faces(generator, images, sizes) -> dict:
         del row["squares"]
         rows.append({**row, "times_faster_than_adam": rows[0]["ms"] / row["ms"] if rows else 1.0})
         click.echo(f"  {name}: {row['mse']:.5f}, {row['ms']:.1f} ms")
-    return {"images": len(faces), "filters": 32, "rows": rows}
+    return {"dataset": "celeb_a", "images": len(faces), "filters": 32, "rows": rows}
 
 
 def began_speed(generator, images, sizes) -> dict:
