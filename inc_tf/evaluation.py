@@ -25,8 +25,8 @@ def share(successes: np.ndarray) -> Estimate:
 def mean(values: np.ndarray) -> Estimate:
     """The mean of float [N], N ≥ 2, with Student's t interval."""
     values = np.asarray(values, np.float64)
-    interval = stats.ttest_1samp(values, 0.0).confidence_interval()
-    return Estimate(float(values.mean()), float(interval.low), float(interval.high), values.size)
+    value, margin = values.mean(), stats.sem(values) * stats.t.ppf(0.975, values.size - 1)
+    return Estimate(float(value), float(value - margin), float(value + margin), values.size)
 
 
 def kl_divergence(one: np.ndarray, other: np.ndarray) -> np.ndarray:

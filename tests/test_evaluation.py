@@ -22,6 +22,11 @@ def test_means_have_students_intervals():
     assert estimate == pytest.approx((2.5, 2.5 - 2.0543, 2.5 + 2.0543, 4), abs=1e-4)
 
 
+def test_the_mean_of_equal_values_is_certain_and_warns_of_nothing(recwarn):
+    assert evaluation.mean(np.full(3, 100.0)) == (100.0, 100.0, 100.0, 3)
+    assert not recwarn.list
+
+
 def test_the_roc_area_is_the_share_of_pairs_in_order(rng):
     negatives, positives = rng.normal(size=200), rng.normal(1.0, size=150)
     estimate = evaluation.roc_area(negatives, positives, seed=1)
