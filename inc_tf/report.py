@@ -69,6 +69,11 @@ ARTEFACTS = {
     "rejection": Artefact("Beyond the paper: rejection, scored", _MNIST, "rejection-scored"),
     "adaptive": Artefact("Beyond the paper: attacks that know the defence", _MNIST, "does-it-hold"),
     "adaptive_generators": Artefact("Beyond the paper: the same behind other generators", _BOTH, "does-it-hold"),
+    "adaptive_dip": Artefact(
+        "Beyond the paper: an attack that knows the deep image prior",
+        _PHOTOGRAPHS,
+        "table-2-and-figure-10-the-deep-image-prior",
+    ),
     "began_training": Artefact(
         "Beyond the paper: accuracy and reconstruction error as BEGAN is trained",
         _FACES,

@@ -35,6 +35,8 @@ CHECKPOINTS = (50, *range(100, 1001, 100))
 LIMITS = {"dip": 500, "dip-100": 100}
 """The paper's two limits of steps, each together with its threshold of the error."""
 RULES = (inc.ErrorBelow(), inc.MovingVariance())
+Craft = Callable[[keras.Model, data.Dataset, Attack], np.ndarray]
+"""(classifier, one image, the attack) ↦ the attacked image, float32 [H, W, 3]."""
 PICTURES = ("attacked", "projection")
 """What of an answer shows a photograph. It is kept apart: the rest may be passed on where photographs may not."""
 TRAINING = (
@@ -150,12 +152,13 @@ class Photographs(Run):
         if self.shard[1] > 1:
             yield f"Shard {self.shard[0]} of {self.shard[1]} of the images."
 
-    def pictures(self, attack: Attack, n: int) -> Arrays:
-        """The `PICTURES` of the first `n` images, stacked; what is finished under that attack."""
+    def pictures(self, images: list[data.Dataset], attacks: list[Attack]) -> Arrays:
+        """The `PICTURES` of the images under each of the attacks, stacked; of what is finished."""
         found = []
-        for image in self.units[:n]:
-            unit = self._unit(image, attack)
-            found.append(self.kept.get(self.key(unit.key, unit.images), functools.partial(self._refuse, unit)))
+        for image in images:
+            for attack in attacks:
+                unit = self._unit(image, attack)
+                found.append(self.kept.get(self.key(unit.key, unit.images), functools.partial(self._refuse, unit)))
         return {name: np.stack([arrays[name] for arrays in found]) for name in PICTURES}
 
     def _refuse(self, unit: Unit) -> Arrays:
@@ -175,12 +178,16 @@ class Photographs(Run):
         """How another process makes this bench; a classifier's file must lie there too."""
         return Blueprint(self.dataset, self.bounds, self.seed, self.made_of, Agreement.on([]))
 
-    def answers(self) -> dict[Attack, Arrays]:
+    def craft(self, image: data.Dataset, attack: Attack) -> Craft:
+        """How a unit comes by its attacked image."""
+        return _craft
+
+    def answers(self, attacks: list[Attack] = ATTACKS) -> dict[Attack, Arrays]:
         """What `_answer` says of every image but its pictures, stacked, by attack."""
-        units = [(attack, self._unit(image, attack)) for image in self.units for attack in ATTACKS]
+        units = [(attack, self._unit(image, attack)) for image in self.units for attack in attacks]
         if not self.merging:
             self.ahead((unit for _, unit in units), len(units))
-        found: dict[Attack, list[Arrays]] = {attack: [] for attack in ATTACKS}
+        found: dict[Attack, list[Arrays]] = {attack: [] for attack in attacks}
         with tqdm(
             total=len(units) * self.steps, desc=self.name, unit="step", smoothing=0.02, disable=self.quiet
         ) as bar:
@@ -200,7 +207,9 @@ class Photographs(Run):
             "steps": self.steps,
             "rules": [rule.get_config() for rule in RULES],
         }
-        answer = functools.partial(_answer, image=image, attack=attack, noted=self.checkpoints)
+        answer = functools.partial(
+            _answer, image=image, attack=attack, craft=self.craft(image, attack), noted=self.checkpoints
+        )
         return Unit(key, image, answer)
 
     def _compute(self, unit: Unit, bar: tqdm) -> Arrays:
@@ -234,10 +243,19 @@ class Photographs(Run):
         return path.with_name(path.name.removesuffix(suffix) + channels + shard + suffix)
 
 
+def _craft(classifier: keras.Model, image: data.Dataset, attack: Attack) -> np.ndarray:
+    """The paper's attacks, on the bare classifier."""
+    if attack == CLEAN:
+        return image.images[0]
+    epsilon = attack.epsilon or 0.0
+    return inc.attacks.bim(classifier, image.images, image.labels, bounds=image.bounds, epsilon=epsilon).numpy()[0]
+
+
 def _answer(
     bench: Bench,
     image: data.Dataset,
     attack: Attack,
+    craft: Craft,
     noted: list[int],
     progress: Callable[[int], object] = lambda steps: None,
 ) -> Arrays:
@@ -248,11 +266,7 @@ def _answer(
     each rule's.
     """
     classifier, projector = bench.models["classifier"], bench.models["projector"]
-    attacked = image.images[0]
-    if attack != CLEAN:
-        attacked = inc.attacks.bim(
-            classifier, image.images, image.labels, bounds=image.bounds, epsilon=attack.epsilon or 0.0
-        ).numpy()[0]
+    attacked = craft(classifier, image, attack)
     found = projector.trajectory(attacked, noted, RULES, bench.seed, progress)
     seen = [*found.checkpoints, *found.answers]
     logits = classifier.predict(np.stack([attacked, *(s.image for s in seen)]), verbose=0)

@@ -46,7 +46,7 @@ def table(record: Record) -> str:
 def draw(run: Photographs) -> plt.Figure:
     """The first images, a row each; over each the probability of its true class, red where another is likelier."""
     columns = min(COLUMNS, len(run.units))
-    clean, attacked = (run.pictures(attack, columns) for attack in (CLEAN, SHOWN))
+    clean, attacked = (run.pictures(run.units[:columns], [attack]) for attack in (CLEAN, SHOWN))
     rows = {
         "x": clean["attacked"],
         "G(z)": clean["projection"],

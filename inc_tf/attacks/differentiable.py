@@ -7,6 +7,7 @@ a stand-in, from images to logits, that any attack of this package takes in the 
 
 from collections.abc import Callable, Sequence
 
+import keras
 import tensorflow as tf
 
 from inc_tf.attacks.checks import Classifier
@@ -97,3 +98,42 @@ def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Clas
         return tf.add_n(logits) / len(seeds)
 
     return classify
+
+
+def low_pass(
+    classifier: keras.Model,
+    image: tf.Tensor,
+    projections: tf.Tensor,
+    *,
+    blurs: Sequence[float] = (1.0, 3.0, 6.0),
+    gain: float = 0.5,
+) -> Classifier:
+    """The deep image prior near one image, as if it kept a share of what is low in frequency and nothing else.
+
+    C(x̂ + g·K_σ(x′ − x)), where x̂ is what a search made of x, or of an image near it, and K_σ blurs: a convolutional
+    network fits low frequencies long before high ones (Chakrabarty and Maji, 2019), so that a search that stops early
+    keeps an attack's. It costs no search, where a gradient through the projector's own would cost all of its steps.
+
+    Args:
+      classifier: C, from images to logits.
+      image: x, float32 [H, W, C].
+      projections: x̂, float32 [P, H, W, C]; the logits are the mean over them and over the blurs (EOT).
+      blurs: σ of each Gaussian, in pixels.
+      gain: g, the share that is kept.
+    """
+    where = len(projections) * len(blurs)
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        kept = [gain * _blurred(images - image, sigma) for sigma in blurs]
+        seen = tf.stack([p + k for p in tf.unstack(tf.convert_to_tensor(projections)) for k in kept])
+        logits = classifier(tf.reshape(seen, [-1, *image.shape]), training=False)
+        return tf.reduce_mean(tf.reshape(logits, [where, -1, logits.shape[-1]]), axis=0)
+
+    return classify
+
+
+def _blurred(images: tf.Tensor, sigma: float) -> tf.Tensor:
+    """A Gaussian blur as far as 3σ; beyond the border it sees zeros."""
+    size = 2 * round(3 * sigma) + 1
+    return keras.ops.image.gaussian_blur(images, (size, size), (sigma, sigma), data_format="channels_last")

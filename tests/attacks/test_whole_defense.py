@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import inc_tf as inc
 from inc_tf.attacks import auto_pgd, latent, pgd, worst_case
-from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
+from inc_tf.attacks.differentiable import implicit, low_pass, straight_through, unrolled
 from inc_tf.errors import InputError
 
 BOUNDS = (-4.0, 4.0)
@@ -111,3 +111,28 @@ def test_what_no_ball_is_is_refused(defense):
         latent(defense, IMAGES, LABELS, bounds=BOUNDS, epsilon=17, norm=2)
     with pytest.raises(InputError, match=r"distance is 0.0; it must be above 0"):
         latent(defense, IMAGES, LABELS, bounds=BOUNDS, epsilon=0.1, distance=0.0)
+
+
+def test_the_low_pass_keeps_a_share_of_an_even_change_and_nothing_of_a_chequered_one():
+    image = np.zeros([32, 32, 1], np.float32)
+    projections = np.stack([image + 1, image + 2])
+    pixel = keras.Sequential([keras.layers.Input((32, 32, 1)), keras.layers.Cropping2D(15), keras.layers.Flatten()])
+    stand_in = low_pass(pixel, image, projections, blurs=(1.0, 2.0), gain=0.4)
+    even, chequered = np.ones([1, 32, 32, 1], np.float32), np.indices([1, 32, 32, 1]).sum(axis=0) % 2 * 2.0 - 1.0
+    changed = tf.concat([even, chequered.astype(np.float32), even * 0], axis=0)
+    np.testing.assert_allclose(stand_in(changed), np.repeat([[1.9], [1.5], [1.5]], 4, axis=1), atol=2e-3)
+
+
+def test_the_low_pass_is_attacked_where_the_classifier_looks_at_low_frequencies(rng):
+    image = rng.uniform(-0.05, 0.05, [32, 32, 1]).astype(np.float32)
+    layers = keras.layers
+    classifier = keras.Sequential(
+        [layers.Input((32, 32, 1)), layers.AveragePooling2D(32), layers.Flatten(), layers.Dense(2, use_bias=False)]
+    )
+    classifier.layers[-1].set_weights([np.array([[-1, 1]], np.float32)])
+    stand_in = low_pass(classifier, image, image[None] + 0.1, gain=0.5)
+    images, labels = image[None], np.array([1])
+    broken = [
+        stand_in(pgd(stand_in, images, labels, bounds=(-1.0, 1.0), epsilon=e)).numpy().argmax() != 1 for e in (0.1, 0.3)
+    ]
+    assert broken == [False, True]

@@ -34,7 +34,7 @@ SCRIPTS = {
 def test_the_command_line_finds_every_script():
     folder = Path(__file__).parents[2] / "reproduce"
     scripts = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
-    assert scripts == {*SCRIPTS, "figure_3", "began_training", "table_2", "figure_10"}
+    assert scripts == {*SCRIPTS, "figure_3", "began_training", "table_2", "figure_10", "adaptive_dip"}
 
 
 @pytest.fixture(scope="module")

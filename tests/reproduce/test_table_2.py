@@ -217,6 +217,36 @@ def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
     assert (out / f"figure_10-{folder.name}-2-channels.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_an_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    done = run("adaptive_dip", folder, tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    rows = {
+        (row["defense"], row["attack"], row["epsilon"]): row["value"]
+        for row in record_in(tmp_path / "out", folder, "adaptive_dip")["rows"]
+        if row["metric"] == "accuracy"
+    }
+    before = {
+        (row["defense"], row["attack"], row["epsilon"]): row["value"]
+        for row in record_in(out, folder)["rows"]
+        if row["metric"] == "accuracy"
+    }
+    shared = rows.keys() & before.keys()
+    assert len(shared) == 6
+    assert all(rows[case] == before[case] for case in shared)
+    for epsilon in (0.05, 0.1):
+        under = [rows["dip", attack, epsilon] for attack in ("bim", "low-pass")]
+        assert rows["dip", "worst-case", epsilon] <= min(under)
+    pictures = [np.load(file) for file in (tmp_path / "out" / "pictures").glob("*.npz")]
+    found = {}
+    for picture in pictures:
+        key = json.loads(str(picture["key"]))
+        found[key["images"][0], key["attack"], key["epsilon"]] = picture["attacked"]
+    for i in range(N):
+        change = np.abs(found[i, "low-pass", 0.05] - found[i, "clean", 0.0])
+        assert 0.04 < change.max() <= 0.05 + 1e-6
+
+
 def test_finished_work_may_be_passed_on_without_the_photographs(out, folder, tmp_path):
     images = inc.data.folder(folder, N, SIZE).images
     for file in (out / "units").glob("*.npz"):
