@@ -33,6 +33,7 @@ from tabulate import tabulate
 
 import inc_tf as inc
 from inc_tf.models import celeba
+from inc_tf.models.upscaling import JoinedConvolution
 from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.training import began as training_began
@@ -68,7 +69,7 @@ def flops(model: keras.Model) -> int:
     """A forward pass of one image: a product with each kernel at each place, two FLOP a weight."""
     total = 0
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.Conv2D | JoinedConvolution):
             total += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
         elif isinstance(layer, keras.layers.Dense):
             total += 2 * int(np.prod(layer.kernel.shape))

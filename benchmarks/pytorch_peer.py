@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from inc_tf.models.skip import BatchStatistics, ReflectionPadding
+from inc_tf.models.upscaling import JoinedConvolution
 
 
 class Network(torch.nn.Module):
@@ -66,7 +67,7 @@ class Network(torch.nn.Module):
 
 
 class SkipNetwork(torch.nn.Module):
-    """`skip_network`, layer by layer; images are NCHW, in whichever memory format the noise comes in."""
+    """`skip_network`, directly computed; images are NCHW, in whichever memory format the noise comes in."""
 
     def __init__(self, model: keras.Model):
         super().__init__()
@@ -87,18 +88,20 @@ class SkipNetwork(torch.nn.Module):
     def _one(self, layer, inputs):
         x = inputs[0]
         if isinstance(layer, keras.layers.Conv2D):
-            kernel, bias = (self.parts[f"{layer.name}_{i}"] for i in (0, 1))
-            x = functional.conv2d(x, kernel, bias, stride=layer.strides[0])
+            bias = self.parts[f"{layer.name}_1"] if layer.use_bias else None
+            x = functional.conv2d(x, self.parts[f"{layer.name}_0"], bias, stride=layer.strides[0])
             return torch.sigmoid(x) if layer.activation is keras.activations.sigmoid else x
+        if isinstance(layer, JoinedConvolution):
+            kernel, gamma = (self.parts[f"{layer.name}_{i}"] for i in (0, 1))
+            doubled = functional.interpolate(inputs[1], scale_factor=2, mode="bilinear", align_corners=False)
+            joined = torch.cat([inputs[0], doubled], dim=1)
+            normalised = functional.batch_norm(joined, None, None, gamma, training=True, eps=1e-5)
+            return functional.conv2d(functional.pad(normalised, (1, 1, 1, 1), mode="reflect"), kernel)
         if isinstance(layer, BatchStatistics):
             gamma, beta = (self.parts[f"{layer.name}_{i}"] for i in (0, 1))
             return functional.batch_norm(x, None, None, gamma, beta, training=True, eps=1e-5)
         if isinstance(layer, ReflectionPadding):
             return functional.pad(x, (1, 1, 1, 1), mode="reflect")
-        if isinstance(layer, keras.layers.UpSampling2D):
-            return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        if isinstance(layer, keras.layers.Concatenate):
-            return torch.cat(inputs, dim=1)
         if isinstance(layer, keras.layers.LeakyReLU):
             return functional.leaky_relu(x, layer.negative_slope)
         raise TypeError(f"{type(layer).__name__} is not a layer of the skip network's.")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from inc_tf.errors import InputError
+from inc_tf.models.upscaling import JoinedConvolution
 
 SCALES = 5
 INPUT_CHANNELS = 32
@@ -22,9 +23,10 @@ class ReflectionPadding(layers.Layer):
     """
 
     def call(self, images):
-        for axis in (1, 2):
-            sides = [[1, 1] if i == axis else [0, 0] for i in range(4)]
-            images = tf.pad(images, sides, "REFLECT" if images.shape[axis] > 1 else "SYMMETRIC")
+        reflected = [axis for axis in (1, 2) if images.shape[axis] > 1]
+        for mode, axes in (("REFLECT", reflected), ("SYMMETRIC", {1, 2}.difference(reflected))):
+            if axes:
+                images = tf.pad(images, [[1, 1] if i in axes else [0, 0] for i in range(4)], mode)
         return images
 
 
@@ -52,7 +54,9 @@ def skip_network(shape: tuple[int, int, int] = (224, 224, 3), channels: int = 12
     On the way down each scale halves the size by a 3×3 convolution of stride 2 and has another of stride 1; on the way
     up it is doubled (bilinear), joined with the skip's 1×1 convolution, and followed by a 3×3 and a 1×1 convolution.
     Every convolution pads by reflection and is followed by `BatchStatistics` and LeakyReLU(0.2); what is joined is
-    normalised too. Built under Keras's `mixed_bfloat16` policy it computes in bfloat16, all but the last layer.
+    normalised too. The reference also has a bias in every convolution and a β where it joins; the next normalisation
+    takes these away again, so all but the last bias are left out, and neither the output nor a gradient changes. Built
+    under Keras's `mixed_bfloat16` policy it computes in bfloat16, all but the last layer.
 
     Args:
       shape: [H, W, C] of the images; H and W divisible by 32.
@@ -81,11 +85,13 @@ def _scale(x, channels: int, scales: int):
     deep = _convolution(_convolution(x, channels, 3, strides=2), channels, 3)
     if scales > 1:
         deep = _scale(deep, channels, scales - 1)
-    joined = layers.Concatenate()([skipped, layers.UpSampling2D(2, interpolation="bilinear")(deep)])
-    return _convolution(_convolution(BatchStatistics()(joined), channels, 3), channels, 1)
+    return _convolution(_activated(JoinedConvolution(channels)([skipped, deep])), channels, 1)
 
 
 def _convolution(x, filters: int, size: int, strides: int = 1):
     padded = ReflectionPadding()(x) if size > 1 else x
-    convolved = layers.Conv2D(filters, size, strides, padding="valid")(padded)
-    return layers.LeakyReLU(0.2)(BatchStatistics()(convolved))
+    return _activated(layers.Conv2D(filters, size, strides, padding="valid", use_bias=False)(padded))
+
+
+def _activated(x):
+    return layers.LeakyReLU(0.2)(BatchStatistics()(x))

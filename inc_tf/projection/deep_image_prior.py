@@ -10,6 +10,7 @@ import tensorflow as tf
 from inc_tf.adam import adam
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
+from inc_tf.models.upscaling import JoinedConvolution
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.starts import fingerprint
 from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, choose, follow, nothing
@@ -214,8 +215,9 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         reaches = {
             variable.path: math.prod(layer.kernel.shape[:-1]) ** -0.5
             for layer in self.network._flatten_layers()
-            if isinstance(layer, keras.layers.Conv2D)
+            if isinstance(layer, keras.layers.Conv2D | JoinedConvolution)
             for variable in layer.trainable_variables
+            if variable.name != "gamma"
         }
         variables = self.network.trainable_variables
         reach = tf.repeat([reaches.get(v.path, 0.0) for v in variables], [math.prod(v.shape) for v in variables])

@@ -2,20 +2,65 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
 from inc_tf.errors import InputError
 from inc_tf.models.skip import BatchStatistics, ReflectionPadding, skip_network
+from inc_tf.models.upscaling import JoinedConvolution
 
 
-def test_the_full_network_has_the_references_parameters():
+def in_order(model: keras.Model, name: str) -> list[keras.Variable]:
+    """The variables of that name by shape, and those of one shape in the order in which they were made."""
+
+    def place(variable: keras.Variable) -> tuple:
+        number = variable.path.split("/")[0].rpartition("_")[2]  # of its layer; the first has none
+        return tuple(variable.shape), int(number) if number.isdigit() else 0
+
+    return sorted((v for v in model.trainable_variables if v.name == name), key=place)
+
+
+def reference_network(shape: tuple[int, int, int], channels: int, scales: int = 5) -> keras.Model:
+    """The network as `denoising.ipynb` has it: each convolution with a bias, what is doubled joined, then convolved."""
+
+    def convolution(x, filters, size, strides=1):
+        padded = ReflectionPadding()(x) if size > 1 else x
+        convolved = layers.Conv2D(filters, size, strides, bias_initializer="random_normal")(padded)
+        return layers.LeakyReLU(0.2)(BatchStatistics()(convolved))
+
+    def scale(x, left):
+        skipped = convolution(x, 4, 1)
+        deep = convolution(convolution(x, channels, 3, 2), channels, 3)
+        deep = scale(deep, left - 1) if left > 1 else deep
+        joined = layers.Concatenate()([skipped, layers.UpSampling2D(2, interpolation="bilinear")(deep)])
+        return convolution(convolution(BatchStatistics()(joined), channels, 3), channels, 1)
+
+    noise = layers.Input((*shape[:2], 32))
+    return keras.Model(noise, layers.Conv2D(shape[2], 1, activation="sigmoid")(scale(noise, scales)))
+
+
+def test_the_full_network_has_the_references_parameters_but_those_that_change_nothing():
     network = skip_network()
-    down = (9 * 32 * 128 + 128) + 4 * (9 * 128 * 128 + 128) + 5 * (9 * 128 * 128 + 128)
-    up = 5 * (9 * 132 * 128 + 128) + 5 * (128 * 128 + 128)
-    skips = (32 * 4 + 4) + 4 * (128 * 4 + 4)
-    last = 128 * 3 + 3
-    norms = 5 * 2 * (4 + 128 + 128 + 132 + 128 + 128)
-    assert network.count_params() == down + up + skips + last + norms == 2_217_831
+    biases = 5 * (4 + 128 + 128 + 128 + 128)
+    offsets = 5 * (4 + 128)
+    assert network.count_params() == 2_217_831 - biases - offsets
+    assert reference_network((32, 32, 3), 128).count_params() == 2_217_831
     assert (network.input_shape, network.output_shape) == ((None, 224, 224, 32), (None, 224, 224, 3))
+
+
+def test_its_output_is_the_references(rng):
+    shape, channels = (64, 96, 3), 6
+    network, reference = skip_network(shape, channels), reference_network(shape, channels)
+    for name, mean in (("kernel", 0.0), ("gamma", 1.0)):
+        for own, theirs in zip(in_order(network, name), in_order(reference, name), strict=True):
+            value = rng.normal(mean, 0.3, own.shape)
+            own.assign(value)
+            theirs.assign(value)
+    for beta in (v for v in reference.trainable_variables if v.name == "beta" and v.shape == (4 + channels,)):
+        beta.assign(rng.normal(size=beta.shape))  # of what is joined
+    noise = tf.constant(rng.uniform(size=(1, 64, 96, 32)), tf.float32)
+    output = network(noise).numpy()
+    np.testing.assert_allclose(output, reference(noise), atol=2e-5)
+    assert output.std() > 0.05
 
 
 def test_convolutions_see_the_sizes_of_five_scales():
@@ -55,13 +100,17 @@ def test_its_gradient_is_the_difference_quotient(rng):
     network = skip_network((32, 64, 1), 3)
     noise = tf.constant(rng.uniform(size=(1, 32, 64, 32)), tf.float32)
     target = tf.constant(rng.uniform(size=(1, 32, 64, 1)), tf.float32)
-    kernels = [layer.kernel for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    down = next(layer for layer in convolutions if layer.strides == (2, 2))
+    skip = next(layer for layer in convolutions if layer.filters == 4 and layer.output.shape[1:3] == (32, 64))
+    joined = [layer for layer in network.layers if isinstance(layer, JoinedConvolution)]
     error = tf.function(lambda: tf.reduce_sum(tf.cast(tf.square(network(noise) - target), tf.float64)))
-    for kernel in (kernels[5], kernels[10], kernels[25]):  # on the way down, a skip, the last
+    for kernel in (layer.kernel for layer in (down, skip, joined[-2], joined[-1], convolutions[-1])):
         with tf.GradientTape() as tape:
             value = error()
         gradient = tape.gradient(value, kernel.value)
-        slope, start, reach = float(tf.norm(gradient)), kernel.numpy(), 1e-3
+        slope, start = float(tf.norm(gradient)), kernel.numpy()
+        reach = 0.02 / slope
         errors = []
         for sign in (1, -1):
             kernel.assign(start + sign * reach * gradient / slope)

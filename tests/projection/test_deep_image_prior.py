@@ -45,7 +45,7 @@ def mse(reconstructed, images) -> np.ndarray:
 
 def test_the_defaults_are_the_papers():
     projector = inc.DeepImagePrior()
-    assert projector.network.count_params() == 2_217_831
+    assert projector.network.count_params() == 2_214_591
     assert projector.image_shape == (224, 224, 3)
     assert (projector.steps, projector.stop_mse, projector.learning_rate) == (500, 0.005, 0.01)
     assert (projector.code, projector.moving_variance) == ("uniform", None)
