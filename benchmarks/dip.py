@@ -4,8 +4,10 @@
     python benchmarks/dip.py --full    # the committed sizes
 
 Sections: `speed` (seconds a step at 224×224, ours and PyTorch's, and the share of the matrix product's rate), `batch`
-(one image after another, or two at once), `memory` (peak of a process, by the number of images). Writes
-`benchmarks/results/dip.json`. PyTorch is skipped by name where it is not installed.
+(one image after another, or two at once), `processes` (one with every core, or one a core, each with an image of its
+own), `memory` (peak of a process, by the number of images). Rates in FLOP count the products of the network as it is
+defined, also for ours, which takes half of them. Writes `benchmarks/results/dip.json`. PyTorch is skipped by name where
+it is not installed.
 """
 
 import importlib.util
@@ -23,7 +25,7 @@ import click
 import keras
 import numpy as np
 import tensorflow as tf
-from projection import flops, in_turn, table
+from projection import flops, in_turn, seconds, table
 
 import inc_tf as inc
 from inc_tf.models.skip import skip_network
@@ -32,12 +34,9 @@ RESULT = Path(__file__).parent / "results" / "dip.json"
 SHAPE = (224, 224, 3)
 
 
-def projector(channels: int, steps: int, policy: str = "float32") -> inc.DeepImagePrior:
+def projector(channels: int, steps: int) -> inc.DeepImagePrior:
     """A search of `steps` steps, which takes one gradient more for the last reconstruction."""
-    keras.config.set_dtype_policy(policy)
-    network = skip_network(SHAPE, channels)
-    keras.config.set_dtype_policy("float32")
-    return inc.DeepImagePrior(network, steps=steps - 1, stop_mse=None)
+    return inc.DeepImagePrior(skip_network(SHAPE, channels), steps=steps - 1, stop_mse=None)
 
 
 def photograph(n: int = 1) -> np.ndarray:
@@ -48,9 +47,8 @@ def photograph(n: int = 1) -> np.ndarray:
 
 def speed(channels: int, steps: int) -> list[dict]:
     """Steps a second, one image; PyTorch in both of its memory formats."""
-    image = photograph()
-    ours, half = projector(channels, steps), projector(channels, steps, "mixed_bfloat16")
-    runs = {"inc_tf": lambda: ours(image).steps.numpy(), "inc_tf, bfloat16": lambda: half(image).steps.numpy()}
+    image, ours = photograph(), projector(channels, steps)
+    runs = {"inc_tf": lambda: ours(image).steps.numpy()}
     if importlib.util.find_spec("torch"):
         from pytorch_peer import deep_image_prior
 
@@ -97,6 +95,29 @@ def batch(channels: int, steps: int) -> list[dict]:
     return [{"channels": channels, **row} for row in rows]
 
 
+def rate(channels: int, steps: int) -> float:
+    """Our steps a second on one image."""
+    image, ours = photograph(), projector(channels, steps)
+    return steps / seconds(lambda: ours(image).steps.numpy(), REPEATS)
+
+
+def processes(channels: int, steps: int) -> list[dict]:
+    """Steps a second in all, of one process with every core, and of as many as there are cores, at the same time."""
+    rows = []
+    for count in (1, os.cpu_count() or 1):
+        threads = {} if count == 1 else {"TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", f"import dip; print(dip.rate({channels}, {steps}))"]
+        children = [
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent, env={**os.environ, **threads}
+            )
+            for _ in range(count)
+        ]
+        rates = [float(child.communicate()[0]) for child in children]
+        rows.append({"channels": channels, "processes": count, "per_second": sum(rates)})
+    return rows
+
+
 MEMORY_CHILD = """
 import re, sys
 import numpy as np, inc_tf as inc
@@ -134,9 +155,10 @@ def main(full: bool) -> None:
     result: dict[str, list[dict]] = {
         "speed": [row for channels, steps in sizes.items() for row in speed(channels, steps)],
         "batch": batch(64, sizes[64]),
+        "processes": [row for channels, steps in sizes.items() for row in processes(channels, steps)],
         "memory": memory(),
     }
-    for title in ("speed", "batch", "memory"):
+    for title in ("speed", "batch", "processes", "memory"):
         click.echo(f"{title}:\n{table(result[title])}")
     context = {"sizes": sizes, "cores": os.cpu_count(), "seconds": time.perf_counter() - started}
     context["load_before"] = load  # above 0.5 or so, others shared the machine and the times say little

@@ -55,8 +55,7 @@ def skip_network(shape: tuple[int, int, int] = (224, 224, 3), channels: int = 12
     up it is doubled (bilinear), joined with the skip's 1×1 convolution, and followed by a 3×3 and a 1×1 convolution.
     Every convolution pads by reflection and is followed by `BatchStatistics` and LeakyReLU(0.2); what is joined is
     normalised too. The reference also has a bias in every convolution and a β where it joins; the next normalisation
-    takes these away again, so all but the last bias are left out, and neither the output nor a gradient changes. Built
-    under Keras's `mixed_bfloat16` policy it computes in bfloat16, all but the last layer.
+    takes these away again, so all but the last bias are left out, and neither the output nor a gradient changes.
 
     Args:
       shape: [H, W, C] of the images; H and W divisible by 32.
