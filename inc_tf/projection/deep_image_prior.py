@@ -244,7 +244,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     def _step(self, image: tf.Tensor, state: _State, rules: tuple[Rule, ...]) -> _State:
         steps = state.seen.steps + 1
         drawn = tf.random.experimental.stateless_fold_in(state.seed, steps)
-        noise = tf.random.stateless_normal(state.code.shape, drawn, stddev=_JITTER)
+        noise = _JITTER * _normal(state.code.shape, drawn)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.weights)
             own = self._parts(state.weights), [v.value for v in self.network.non_trainable_variables]
@@ -276,6 +276,15 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "DeepImagePrior":
         return cls(**deserialized(config, "network", "moving_variance"))
+
+
+def _normal(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
+    """From N(0, 1), by Box and Muller: `tf.random.stateless_normal` takes twice as long, up to a tenth of a step."""
+    n = math.prod(shape)
+    first, second = tf.unstack(tf.random.stateless_uniform([2, (n + 1) // 2], seed))
+    radius, angle = tf.sqrt(-2.0 * tf.math.log(1.0 - first)), 2.0 * math.pi * second
+    drawn = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=0)
+    return tf.reshape(drawn[:n], shape)
 
 
 def _image_seeds(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

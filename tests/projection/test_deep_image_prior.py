@@ -1,11 +1,13 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 import inc_tf as inc
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
+from inc_tf.projection.deep_image_prior import _normal
 
 SIZE = 32
 
@@ -49,6 +51,16 @@ def test_the_defaults_are_the_papers():
     assert projector.image_shape == (224, 224, 3)
     assert (projector.steps, projector.stop_mse, projector.learning_rate) == (500, 0.005, 0.01)
     assert (projector.code, projector.moving_variance) == ("uniform", None)
+
+
+def test_the_noise_is_normal():
+    drawn = _normal(tf.TensorShape([1, 101, 33, 15]), tf.constant([0, 1])).numpy()
+    assert drawn.shape == (1, 101, 33, 15)
+    kolmogorov_smirnov = scipy.stats.kstest(drawn.ravel(), "norm")
+    assert kolmogorov_smirnov.pvalue > 0.01
+    halves = drawn.ravel()[:24997], drawn.ravel()[24998:]  # a pair's numbers lie half of the vector apart
+    assert abs(np.corrcoef(*halves)[0, 1]) < 0.03
+    assert abs(np.corrcoef(np.square(halves))[0, 1]) < 0.03
 
 
 def test_the_distance_is_of_the_image_and_there_is_no_code(found, images):
