@@ -276,7 +276,7 @@ def our_solvers(encoder) -> dict[str, tuple[str, Solver, Start]]:
     rows: dict[str, tuple[str, Solver, Start]] = {}
     lines: dict[str, tuple[Start, tuple[int, ...]]] = {
         "LM from the nearest": (inc.Nearest(), (2, 3, 4, 6, 10, 20)),
-        "LM from E(x)": (inc.Encoder(encoder), (2, 4, 10, 20)),
+        "LM from E(x)": (inc.FromEncoder(encoder), (2, 4, 10, 20)),
         "LM from 0": (inc.Zeros(), (6, 10, 20)),
         "LM from the 4 nearest": (inc.Nearest(restarts=4), (4, 10, 20)),
         "LM from the 8 nearest": (inc.Nearest(restarts=8), (10,)),
@@ -392,7 +392,7 @@ def began_solvers(generator, images, sizes) -> dict:
 
 def began_faces(generator, images, sizes) -> dict:
     """Real faces, which are off the range: the shipped BEGAN, as Table 1 searches, and fewer steps of the same."""
-    if not inc.data.prepared("celeb_a"):
+    if not inc.data.tfds.prepared("celeb_a"):
         return {"skipped": "CelebA is not on disk", "rows": []}
     generator = inc.load("celeba-began").generator
     faces = inc.data.load("celeb_a", "test").images[: sizes["faces"]]

@@ -37,8 +37,8 @@ import scale_sweep
 from pyarrow import parquet
 
 from inc_tf import checkpoints, data
-from inc_tf.records import Record
-from inc_tf.serving import DEFENSES
+from inc_tf.evaluation.records import Record
+from inc_tf.serving.export import DEFENSES
 
 HERE = Path(__file__).parent
 QUICK = {
@@ -161,7 +161,7 @@ def _projected(n: int, block: int) -> dict:
         _write_images(Path(folder) / "images.parquet", name, n)
         words = ["project", f"{folder}/images.parquet", f"{folder}/out", "--model", name, "--steps", "2", "--quiet"]
         started = time.perf_counter()
-        command = [sys.executable, "-c", "from inc_tf.cli import main; main()", *words, "--block", str(block), "--json"]
+        command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", *words, "--block", str(block), "--json"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         peak: dict[str, float] = {}
         while process.poll() is None:
@@ -178,8 +178,8 @@ def _projected(n: int, block: int) -> dict:
 
 def _write_images(path: Path, name: str, n: int) -> None:
     """The training images, encoded, over and over until there are `n`."""
-    many = min(n, data.count(name, "train"))
-    images = list(data.encoded(name, "train", 0, many))
+    many = min(n, data.tfds.count(name, "train"))
+    images = list(data.tfds.encoded(name, "train", 0, many))
     parquet.write_table(pa.table({"image": [images[i % many] for i in range(n)]}), path, row_group_size=1000)
 
 

@@ -23,22 +23,22 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # by itself Ray lets all else
 import click
 import numpy as np
 
-from inc_tf.cluster import one_core
+from inc_tf.evaluation.cluster import one_core
 from inc_tf.errors import InputError
-from inc_tf.store import Arrays, Store, timed
-from reproduce import _sweep
-from reproduce._common import Experiment, options
-from reproduce._units import Bench, Unit
+from inc_tf.evaluation.store import Arrays, Store, timed
+from inc_tf.evaluation import sweep
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.units import Bench, Unit
 
-ATTACKS = [_sweep.Attack("fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
+ATTACKS = [sweep.Attack("fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
 DEFENSE = "inc-fast"
 MODELS = ("classifier", "generative")
 
 
-def sweep(experiment: Experiment, shard: int) -> dict[tuple[_sweep.Attack, str], Arrays]:
+def sweep(experiment: Experiment, shard: int) -> dict[tuple[sweep.Attack, str], Arrays]:
     """The sweep, in units of `shard` images."""
-    _sweep.SHARDS[experiment.dataset] = shard
-    return _sweep.sweep(experiment, experiment.data, ATTACKS, [DEFENSE])
+    sweep.SHARDS[experiment.dataset] = shard
+    return sweep.sweep(experiment, experiment.data, ATTACKS, [DEFENSE])
 
 
 @dataclass
@@ -86,7 +86,7 @@ def main(
         experiment = Experiment(dataset, n, full, seed, out, quiet, MODELS)
         if failing:
             inject(experiment, *failing)
-        _sweep.add_accuracies(experiment, sweep(experiment, shard))
+        sweep.add_accuracies(experiment, sweep(experiment, shard))
         experiment.record.write(experiment.path(".json"))
     except InputError as error:
         raise click.ClickException(str(error)) from error
@@ -115,11 +115,11 @@ def bare_loop(n: int, shard: int) -> dict:
     started, attacked = time.perf_counter(), []
     for attack in ATTACKS:
         for part in experiment.data.shards(shard):
-            found, seconds = timed(functools.partial(_sweep._attack, experiment, attack, part))
+            found, seconds = timed(functools.partial(sweep._attack, experiment, attack, part))
             units["attack"].append(seconds)
             attacked.append(replace(part, images=found["images"]))
     for part in attacked:
-        _, seconds = timed(functools.partial(_sweep._answer, experiment, DEFENSE, part, (), None))
+        _, seconds = timed(functools.partial(sweep._answer, experiment, DEFENSE, part, (), None))
         units["answer"].append(seconds)
     return {"seconds": time.perf_counter() - started, "units": units}
 

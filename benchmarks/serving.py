@@ -32,8 +32,8 @@ from tabulate import tabulate
 
 import inc_tf as inc
 from inc_tf import checkpoints, data
-from inc_tf.records import Record
-from inc_tf.serving import DEFENSES, export_named, named
+from inc_tf.evaluation.records import Record
+from inc_tf.serving.export import DEFENSES, export_named, named
 
 SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "adam-500": ("Adam, T = 500", {"solver": "adam", "steps": 500}),

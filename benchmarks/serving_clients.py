@@ -50,7 +50,7 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "from inc_tf.cli import main; main()", "serve", str(directory)]
+    command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", "serve", str(directory)]
     process = subprocess.Popen([*command, "--port", str(port), *options], env=os.environ)
     server = Server(port, process)
     try:

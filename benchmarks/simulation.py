@@ -25,7 +25,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from tabulate import tabulate
 
-from inc_tf.records import Record
+from inc_tf.evaluation.records import Record
 
 RESULTS = Path(__file__).parent / "results"
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -19,11 +19,12 @@ import tensorflow as tf
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints, evaluation
+from inc_tf import checkpoints
+from inc_tf import estimates
 from inc_tf.attacks.differentiable import implicit, unrolled
-from inc_tf.records import Record
-from reproduce._common import percent
-from reproduce._sweep import SEARCHES
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import percent
+from inc_tf.evaluation.sweep import SEARCHES
 
 RESULT = Path(__file__).parent / "results" / "stand_ins.json"
 SEED = 0
@@ -75,7 +76,7 @@ def main(n: int, steps: int, epsilon: float, out: Path) -> None:
             "inc": whole(found).predictions,
         }
         for defense, predictions in answers.items():
-            right = evaluation.share(predictions.numpy() == data.labels)
+            right = estimates.share(predictions.numpy() == data.labels)
             record.add(right, metric="accuracy", defense=defense, attack=label, epsilon=epsilon)
         click.echo(f"{label}: {' '.join(percent(row) for row in record.rows[-3:])}", err=True)
     record.write(out)

@@ -24,12 +24,13 @@ from art.estimators.classification import TensorFlowV2Classifier
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints, evaluation
+from inc_tf import checkpoints
+from inc_tf import estimates
 from inc_tf.attacks.differentiable import implicit
-from inc_tf.records import Record
-from reproduce._adaptive import DEFENSES
-from reproduce._common import CHECKPOINTS, percent
-from reproduce._sweep import CLASSIFIERS, SEARCHES
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.page import DEFENSES
+from inc_tf.evaluation.experiment import CHECKPOINTS, percent
+from inc_tf.evaluation.sweep import CLASSIFIERS, SEARCHES
 
 RESULT = Path(__file__).parent / "results" / "strength.json"
 STEPS, SEED, BATCH = 40, 0, 256
@@ -108,7 +109,7 @@ def main(n: int, epsilon: float, out: Path) -> None:
             np.random.seed(SEED)  # noqa: NPY002  (ART draws from it)
             found = np.clip(run(data.images, data.labels), data.images - epsilon, data.images + epsilon)
             right = whole(tf.constant(found)).numpy().argmax(axis=1) == data.labels
-            record.add(evaluation.share(right), metric="accuracy", defense=defense, attack=attack, epsilon=epsilon)
+            record.add(estimates.share(right), metric="accuracy", defense=defense, attack=attack, epsilon=epsilon)
             click.echo(f"{defense}: {attack}: {percent(record.rows[-1])}", err=True)
     record.write(out)
     click.echo(table(record))

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
-from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import ChecksImages
+from inc_tf.saving import deserialized, serialized
+from inc_tf.checks import ChecksImages
 
 
 class Classification(NamedTuple):

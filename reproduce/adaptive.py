@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from reproduce._adaptive import CONTROLS, page, scaled
-from reproduce._common import Experiment, options
-from reproduce._sweep import CLASSIFIERS
+from inc_tf.evaluation.page import CONTROLS, page, scaled
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.sweep import CLASSIFIERS
 
 
 @click.command("adaptive")

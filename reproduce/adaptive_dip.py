@@ -16,12 +16,12 @@ from tabulate import tabulate
 import inc_tf as inc
 from inc_tf import data
 from inc_tf.attacks.differentiable import low_pass
-from inc_tf.records import Record
-from reproduce import _dip
-from reproduce._adaptive import WORST
-from reproduce._common import draw_shares, percent
-from reproduce._dip import LIMITS, Craft, Photographs, options
-from reproduce._sweep import CLEAN, Attack
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation import photographs
+from inc_tf.evaluation.page import WORST
+from inc_tf.evaluation.experiment import draw_shares, percent
+from inc_tf.evaluation.photographs import LIMITS, Craft, Photographs, options
+from inc_tf.evaluation.sweep import CLEAN, Attack
 
 STEPS = 20
 EPSILONS = (0.05, 0.1)
@@ -35,7 +35,7 @@ class Adaptive(Photographs):
     def craft(self, image: data.Dataset, attack: Attack) -> Craft:
         if attack not in ATTACKS:
             return super().craft(image, attack)
-        near = self.pictures([image], _dip.ATTACKS)["projection"]
+        near = self.pictures([image], photographs.ATTACKS)["projection"]
         return functools.partial(_craft, near=near)
 
 
@@ -62,7 +62,7 @@ def main(**arguments) -> None:
     run.record.deviations.append("Not in the paper, whose attacks on photographs do not know the defence.")
     limit = LIMITS["dip"]
     clean = run.limited(found[CLEAN], limit)["right"]
-    for attack in (CLEAN, *_dip.ATTACKS[2:], *ATTACKS):
+    for attack in (CLEAN, *photographs.ATTACKS[2:], *ATTACKS):
         answer, labels = found[attack], {"attack": attack.name, "epsilon": attack.epsilon}
         run.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
         run.add_row(run.limited(answer, limit), None, defense="dip", **labels)

@@ -10,12 +10,12 @@ import click
 import matplotlib.pyplot as plt
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from inc_tf.store import Arrays
-from reproduce._adaptive import SEARCHES, WORST, worst
-from reproduce._common import CHECKPOINTS, Experiment, draw_shares, options, percent
-from reproduce._sweep import CLEAN, Attack, sweep
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.store import Arrays
+from inc_tf.evaluation.page import SEARCHES, WORST, worst
+from inc_tf.evaluation.experiment import CHECKPOINTS, Experiment, draw_shares, options, percent
+from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
 
 GENERATORS = ("generative", "generative-seed-1", "generative-seed-2")
 EPSILONS = {"mnist": (0.1, 0.2, 0.3), "celeb_a": (0.05, 0.1, 0.2)}  # MNIST's in [0, 1], CelebA's in [−1, 1]
@@ -97,11 +97,11 @@ def _add(record: Record, search: str, number: int, answers: dict[tuple[Attack, s
     """Add the accuracies behind the generator of that number, and those under the worst of the attacks."""
     defense = f"{search}-seed-{number}"
     for (attack, _), answer in answers.items():
-        share = evaluation.share(answer["correct"])
+        share = estimates.share(answer["correct"])
         record.add(share, metric="accuracy", defense=defense, attack=attack.name, epsilon=attack.epsilon)
     for epsilon in dict.fromkeys(attack.epsilon for attack, _ in answers if attack.epsilon):
         right = worst(answers, search, epsilon, len(answers[CLEAN, search]["correct"]))
-        record.add(evaluation.share(right), metric="accuracy", attack=WORST, defense=defense, epsilon=epsilon)
+        record.add(estimates.share(right), metric="accuracy", attack=WORST, defense=defense, epsilon=epsilon)
 
 
 def _defenses(record: Record) -> dict[str, str]:

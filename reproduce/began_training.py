@@ -14,11 +14,12 @@ import numpy as np
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints, evaluation
+from inc_tf import checkpoints
+from inc_tf import estimates
 from inc_tf.errors import InputError
-from inc_tf.records import Record
-from reproduce._common import CHECKPOINTS, Experiment, options, percent
-from reproduce._sweep import CLEAN, SEARCHES, Attack, attack_name, sweep
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import CHECKPOINTS, Experiment, options, percent
+from inc_tf.evaluation.sweep import CLEAN, SEARCHES, Attack, attack_name, sweep
 
 ATTACKS = [CLEAN, Attack("fgsm", 0.1)]
 DEFENSE = "inc-fast"
@@ -74,8 +75,8 @@ def _add(experiment: Experiment, step: int, generator: keras.Model, sha256: str)
     for (attack, _), answer in answers.items():
         labels: dict = {"defense": DEFENSE, "attack": attack.name, "epsilon": attack.epsilon}
         errors = np.square(answer["distance"]) / experiment.data.images[0].size
-        experiment.record.add(evaluation.share(answer["correct"]), metric=f"accuracy@{step}", **labels)
-        experiment.record.add(evaluation.mean(errors), metric=f"mse@{step}", **labels)
+        experiment.record.add(estimates.share(answer["correct"]), metric=f"accuracy@{step}", **labels)
+        experiment.record.add(estimates.mean(errors), metric=f"mse@{step}", **labels)
 
 
 def table(record: Record, steps: list[int]) -> str:

@@ -11,10 +11,10 @@ import matplotlib.pyplot as plt
 import tensorflow as tf
 from tabulate import tabulate
 
-from inc_tf.records import Record
-from reproduce._common import image_rows, percent
-from reproduce._dip import ATTACKS, LIMITS, Photographs, options
-from reproduce._sweep import CLEAN, attack_name
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import image_rows, percent
+from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, options
+from inc_tf.evaluation.sweep import CLEAN, attack_name
 
 SHOWN = ATTACKS[2]
 COLUMNS = 8

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from reproduce._common import Experiment, accuracy_panels, accuracy_table, options
-from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.experiment import Experiment, accuracy_panels, accuracy_table, options
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILONS = (0.1, 0.2, 0.3)
 ATTACKS = {

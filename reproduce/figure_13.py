@@ -8,9 +8,9 @@ import numpy as np
 from tabulate import tabulate
 
 from inc_tf.data import Bounds
-from inc_tf.records import Record
-from reproduce._common import Experiment, image_rows, options, percent
-from reproduce._sweep import Attack, add_accuracies, attack_images, sweep
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, image_rows, options, percent
+from inc_tf.evaluation.sweep import Attack, add_accuracies, attack_images, sweep
 
 EPSILON = 0.2
 COLUMNS = 10

@@ -11,10 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from reproduce._common import Experiment, options
-from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILON = 0.2
 SHOWN = 30
@@ -33,7 +33,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) ->
     moves = {}
     for name in DEFENSES:
         moves[name] = tuple(answers[case, name]["codes"] for case in (CLEAN, attack))
-        shift = evaluation.mean(np.linalg.norm(moves[name][1] - moves[name][0], axis=1))
+        shift = estimates.mean(np.linalg.norm(moves[name][1] - moves[name][0], axis=1))
         experiment.record.add(shift, metric="code_shift", defense=name, attack=attack.name, epsilon=EPSILON)
     experiment.finish(table(experiment.record), lambda record: draw(record, experiment, moves))
 

@@ -6,10 +6,10 @@ import click
 import matplotlib.pyplot as plt
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from reproduce._common import Experiment, options
-from reproduce._sweep import CLEAN, Attack, attack_name, sweep
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.sweep import CLEAN, Attack, attack_name, sweep
 
 ATTACKS = [Attack("autoencode-fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
 
@@ -23,10 +23,10 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) ->
     distances = {attack: answer["distance"] for (attack, _), answer in answers.items()}
     for attack, distance in distances.items():
         labels: dict = {"defense": "autoencode", "attack": attack.name, "epsilon": attack.epsilon}
-        experiment.record.add(evaluation.mean(distance), metric="distance", **labels)
+        experiment.record.add(estimates.mean(distance), metric="distance", **labels)
         if attack != CLEAN:
             experiment.record.add(
-                evaluation.roc_area(distances[CLEAN], distance, seed=seed), metric="roc_area", **labels
+                estimates.roc_area(distances[CLEAN], distance, seed=seed), metric="roc_area", **labels
             )
     experiment.finish(table(experiment.record), lambda record: draw(record, distances))
 

@@ -6,9 +6,9 @@ import click
 import matplotlib.pyplot as plt
 from tabulate import tabulate
 
-from inc_tf.records import Record
-from reproduce._common import Experiment, draw_shares, options, percent
-from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, draw_shares, options, percent
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
 
 ATTACKS = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))]
 DEFENSES = {"undefended": "undefended", "inc": "INC"}

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 import matplotlib.pyplot as plt
 
-from inc_tf.records import Record
+from inc_tf.evaluation.records import Record
 from reproduce import figure_3
-from reproduce._common import Experiment, options
-from reproduce._sweep import add_accuracies, sweep
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.sweep import add_accuracies, sweep
 
 DEFENSES = {
     "undefended": "undefended",

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from tabulate import tabulate
 
-from reproduce._common import Experiment, image_rows, options, percent, titles
-from reproduce._sweep import CLEAN, Attack, add_accuracies, attack_images, sweep
+from inc_tf.evaluation.experiment import Experiment, image_rows, options, percent, titles
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, attack_images, sweep
 
 EPSILON = 0.1
 COLUMNS = 8

@@ -11,11 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import data, evaluation
+from inc_tf import data
+from inc_tf import estimates
 from inc_tf.attacks import substitute
-from inc_tf.records import Record
-from reproduce._common import Experiment, draw_shares, options, percent
-from reproduce._sweep import CLEAN, Attack, build_defense, sweep
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, draw_shares, options, percent
+from inc_tf.evaluation.sweep import CLEAN, Attack, build_defense, sweep
 
 EPSILONS = (0.01, 0.05, 0.1, 0.2)
 ATTACKS = {"substitute-fgsm": "FGSM", "substitute-bim": "BIM, 20 steps of 2ε"}
@@ -46,13 +47,13 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, qu
     clean_own = experiment.made["substitute"].predict(experiment.data.images, verbose=0).argmax(axis=1)
     own_right = clean_own == experiment.data.labels
     experiment.record.add(
-        evaluation.share(own_right), metric="accuracy", defense="substitute", attack="clean", epsilon=0.0
+        estimates.share(own_right), metric="accuracy", defense="substitute", attack="clean", epsilon=0.0
     )
     answers = sweep(experiment, experiment.data, [CLEAN, *attacks], list(defenses))
     for attack in attacks:
         for defense in defenses:
             both = own_right & answers[CLEAN, defense]["correct"]
-            carried = evaluation.share(~answers[attack, defense]["correct"][both])
+            carried = estimates.share(~answers[attack, defense]["correct"][both])
             experiment.record.add(
                 carried, metric="transfer", defense=defense, attack=attack.name, epsilon=attack.epsilon
             )

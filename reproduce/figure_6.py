@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from reproduce._common import Experiment, image_rows, percent, titles
-from reproduce._pairs import FULL, VALID, find, pair_experiment, pair_options, probabilities
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, image_rows, percent, titles
+from inc_tf.evaluation.pairs import FULL, VALID, find, pair_experiment, pair_options, probabilities
 
 COLUMNS = 8
 
@@ -26,8 +26,8 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, st
     both = {label: probabilities(experiment, "undefended", images) for label, images in rows.items()}
     classes = [found.argmax(axis=1) for found in both.values()]
     labels: dict = {"defense": "undefended", "attack": "overpowered"}
-    experiment.record.add(evaluation.share(pairs["mse"] < VALID), metric="valid", **labels)
-    experiment.record.add(evaluation.share(classes[0] != classes[1]), metric="flips", **labels)
+    experiment.record.add(estimates.share(pairs["mse"] < VALID), metric="valid", **labels)
+    experiment.record.add(estimates.share(classes[0] != classes[1]), metric="flips", **labels)
     experiment.finish(table(experiment.record), lambda record: draw(experiment, rows, both))
 
 

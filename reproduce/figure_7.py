@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import checkpoints, evaluation
-from inc_tf.records import Record
-from reproduce._common import CHECKPOINTS, options
-from reproduce._pairs import pair_experiment
+from inc_tf import checkpoints
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import CHECKPOINTS, options
+from inc_tf.evaluation.pairs import pair_experiment
 
 LINES = {
     "loss": "cross-entropy on the data",
@@ -34,7 +35,7 @@ def main(dataset: str, seed: int, out: Path, quiet: bool) -> None:
     for span in np.array_split(np.arange(len(history["step"])), _SPANS):
         for metric in LINES:
             values = np.array(history[metric])[span]
-            experiment.record.add(evaluation.mean(values), metric=f"{metric}@{history['step'][span[-1]]}")
+            experiment.record.add(estimates.mean(values), metric=f"{metric}@{history['step'][span[-1]]}")
     experiment.finish(table(experiment.record), draw)
 
 

@@ -10,13 +10,13 @@ import tensorflow as tf
 from tabulate import tabulate
 from tqdm import tqdm
 
-from inc_tf import evaluation
+from inc_tf import estimates
 from inc_tf.attacks.overpowered import PairSearch
-from inc_tf.records import Record
+from inc_tf.evaluation.records import Record
 from inc_tf.seeds import derive
-from inc_tf.store import Arrays
-from reproduce._common import Experiment
-from reproduce._pairs import CLASSIFIERS, ETA_SQUARED, FULL, VALID, pair_experiment, pair_options
+from inc_tf.evaluation.store import Arrays
+from inc_tf.evaluation.experiment import Experiment
+from inc_tf.evaluation.pairs import CLASSIFIERS, ETA_SQUARED, FULL, VALID, pair_experiment, pair_options
 
 BUDGETS = (ETA_SQUARED, VALID)  # mean squared differences
 _LOOKS = 20
@@ -35,7 +35,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, st
         values = experiment.cached(key, None, lambda: _trace(experiment, defense, n, eta_squared, looks))["values"]  # noqa: B023
         for look, found in zip(looks, values, strict=True):
             experiment.record.add(
-                evaluation.mean(found),
+                estimates.mean(found),
                 metric=f"loss@{look}",
                 defense=defense,
                 attack=f"overpowered, η² {eta_squared:g} a value",

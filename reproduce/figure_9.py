@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from reproduce._pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
 
 
 @click.command("figure_9")
@@ -20,14 +20,14 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, st
     experiment = pair_experiment(dataset, seed, out, quiet, quick=n < FULL)
     pairs = find(experiment, "undefended", n, steps)
     valid = pairs["mse"] < VALID
-    experiment.record.add(evaluation.share(valid), metric="valid", attack="overpowered")
+    experiment.record.add(estimates.share(valid), metric="valid", attack="overpowered")
     confidences = {}
     for defense in CLASSIFIERS:
         one, other = (probabilities(experiment, defense, pairs[part][valid]) for part in ("images", "other_images"))
         rows, classes = np.arange(len(one)), one.argmax(axis=1)
         confidences[defense] = one[rows, classes], other[rows, classes]
         gap = confidences[defense][0] - confidences[defense][1]
-        experiment.record.add(evaluation.mean(gap), metric="confidence_gap", defense=defense, attack="overpowered")
+        experiment.record.add(estimates.mean(gap), metric="confidence_gap", defense=defense, attack="overpowered")
     experiment.finish(table(experiment.record), lambda record: draw(record, confidences))
 
 

@@ -14,10 +14,11 @@ from sklearn.metrics import RocCurveDisplay
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import data, evaluation
-from inc_tf.records import Record
-from reproduce._common import Experiment, options
-from reproduce._sweep import CLEAN, Attack, attack_name, sweep
+from inc_tf import data
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.sweep import CLEAN, Attack, attack_name, sweep
 from reproduce.table_1 import CARLINI_WAGNER, CUT
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
@@ -49,13 +50,13 @@ def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds
     answer = answers[attack, defense]
     labels: dict[str, Any] = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
     if attack != CLEAN:
-        area = evaluation.roc_area(answers[CLEAN, defense]["distance"], answer["distance"], seed=record.seed)
+        area = estimates.roc_area(answers[CLEAN, defense]["distance"], answer["distance"], seed=record.seed)
         record.add(area, metric="roc_area", **labels)
     for rate, threshold in thresholds.items():
         accepted = answer["distance"] < threshold
-        record.add(evaluation.share(accepted), metric=f"accepted@{rate:g}", **labels)
-        record.add(evaluation.share(accepted & answer["correct"]), metric=f"accepted_right@{rate:g}", **labels)
-        record.add(evaluation.share(accepted & ~answer["correct"]), metric=f"accepted_wrong@{rate:g}", **labels)
+        record.add(estimates.share(accepted), metric=f"accepted@{rate:g}", **labels)
+        record.add(estimates.share(accepted & answer["correct"]), metric=f"accepted_right@{rate:g}", **labels)
+        record.add(estimates.share(accepted & ~answer["correct"]), metric=f"accepted_wrong@{rate:g}", **labels)
 
 
 def table(record: Record) -> str:

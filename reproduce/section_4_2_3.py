@@ -11,8 +11,8 @@ import click
 import inc_tf as inc
 from inc_tf import data
 from inc_tf.attacks import combined
-from reproduce._common import Experiment, accuracy_panels, accuracy_table, options
-from reproduce._sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.experiment import Experiment, accuracy_panels, accuracy_table, options
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
 
 EPSILONS = (0.1, 0.2, 0.3)
 ATTACKS = {"combined-fgsm": "FGSM on C∘G∘E", "combined-pgd": "PGD-40 on C∘G∘E"}

@@ -12,14 +12,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import data, evaluation
-from inc_tf.records import Record
-from inc_tf.store import Arrays
+from inc_tf import data
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.store import Arrays
 from inc_tf.training import classifier
-from reproduce._common import Experiment, percent
-from reproduce._pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
-from reproduce._sweep import build_defense
-from reproduce._units import Bench, Unit
+from inc_tf.evaluation.experiment import Experiment, percent
+from inc_tf.evaluation.pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
+from inc_tf.evaluation.sweep import build_defense
+from inc_tf.evaluation.units import Bench, Unit
 
 OLD = "overpowered-transfer"  # the first classifier's pairs, on another
 
@@ -64,7 +65,7 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, st
     experiment.finish(table(experiment.record), lambda record: draw(record))
 
 
-def _record(experiment: Experiment, defense: str, attack: str, **metrics: evaluation.Estimate) -> None:
+def _record(experiment: Experiment, defense: str, attack: str, **metrics: estimates.Estimate) -> None:
     reported = PAPER.get((defense, attack), {}) if experiment.record.dataset == "celeb_a" else {}
     for metric, estimate in metrics.items():
         experiment.record.add(estimate, metric=metric, defense=defense, attack=attack, paper=reported.get(metric))
@@ -73,7 +74,7 @@ def _record(experiment: Experiment, defense: str, attack: str, **metrics: evalua
 def _add(experiment: Experiment, defense: str, attack: str, pairs: Arrays) -> None:
     """Add what the pairs do to a classifier; KL and flips are over the valid ones alone."""
     valid = pairs["mse"] < VALID
-    _record(experiment, defense, attack, valid=evaluation.share(valid))
+    _record(experiment, defense, attack, valid=estimates.share(valid))
     if valid.sum() < 2:
         return
     one, other = (probabilities(experiment, defense, pairs[part][valid]) for part in ("images", "other_images"))
@@ -81,10 +82,10 @@ def _add(experiment: Experiment, defense: str, attack: str, pairs: Arrays) -> No
         experiment,
         defense,
         attack,
-        kl=evaluation.mean(evaluation.kl_divergence(one, other)),
-        kl_reversed=evaluation.mean(evaluation.kl_divergence(other, one)),
-        flips=evaluation.share(one.argmax(axis=1) != other.argmax(axis=1)),
-        code_norm=evaluation.mean(np.linalg.norm(pairs["codes"][valid], axis=1)),
+        kl=estimates.mean(estimates.kl_divergence(one, other)),
+        kl_reversed=estimates.mean(estimates.kl_divergence(other, one)),
+        flips=estimates.share(one.argmax(axis=1) != other.argmax(axis=1)),
+        code_norm=estimates.mean(np.linalg.norm(pairs["codes"][valid], axis=1)),
     )
 
 
@@ -108,8 +109,8 @@ def _add_end_to_end(experiment: Experiment, defense: str, pairs: Arrays, key: di
         experiment,
         defense,
         OLD,
-        flips=evaluation.share(one["predictions"] != other["predictions"]),
-        distance=evaluation.mean(np.concatenate([one["distances"], other["distances"]])),
+        flips=estimates.share(one["predictions"] != other["predictions"]),
+        distance=estimates.mean(np.concatenate([one["distances"], other["distances"]])),
     )
 
 

@@ -10,9 +10,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf.records import Record
-from reproduce._common import Experiment, options, percent
-from reproduce._sweep import CLEAN, Attack, add_accuracies, attack_name, sweep
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.experiment import Experiment, options, percent
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, attack_name, sweep
 
 EPSILONS = {"celeb_a": (0.05, 0.1, 0.2), "mnist": (0.1, 0.2, 0.3), "digits": (0.1, 0.2, 0.3)}
 # Fewer and longer iterations than the reference's: where all images fall, more buy a smaller distance only.

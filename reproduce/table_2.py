@@ -12,12 +12,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tabulate import tabulate
 
-from inc_tf import evaluation
-from inc_tf.records import Record
-from inc_tf.store import Arrays
-from reproduce._common import draw_shares, percent
-from reproduce._dip import ATTACKS, LIMITS, Photographs, options
-from reproduce._sweep import Attack, attack_name
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.store import Arrays
+from inc_tf.evaluation.experiment import draw_shares, percent
+from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, options
+from inc_tf.evaluation.sweep import Attack, attack_name
 
 DEFENSES = {
     "undefended": "undefended",
@@ -85,9 +85,9 @@ def _add(run: Photographs, attack: Attack, answer: Arrays) -> None:
     for name in DEFENSES:
         run.add_row(defended[name], PAPER[name].get(labels["epsilon"]), defense=name, **labels)
     for i, steps in enumerate(run.checkpoints):
-        run.record.add(evaluation.share(answer["at"][:, i]), metric=f"accuracy@{steps}", defense="dip", **labels)
-        run.record.add(evaluation.mean(answer["mse_at"][:, i]), metric=f"mse@{steps}", defense="dip", **labels)
-    run.record.add(evaluation.share(answer["restarted"]), metric="restarted", defense="dip", **labels)
+        run.record.add(estimates.share(answer["at"][:, i]), metric=f"accuracy@{steps}", defense="dip", **labels)
+        run.record.add(estimates.mean(answer["mse_at"][:, i]), metric=f"mse@{steps}", defense="dip", **labels)
+    run.record.add(estimates.share(answer["restarted"]), metric="restarted", defense="dip", **labels)
 
 
 def _rows(record: Record, attack: Attack, metric: str) -> dict[str, dict]:

@@ -33,7 +33,7 @@ def vae():
 @pytest.fixture(scope="session")
 def mnist() -> data.Dataset:
     """MNIST's test split; tests that take it are skipped where `TFDS_DATA_DIR` does not have it."""
-    if not data.prepared("mnist"):
+    if not data.tfds.prepared("mnist"):
         pytest.skip("MNIST is not in TFDS_DATA_DIR")
     return data.load("mnist", "test")
 
@@ -41,7 +41,7 @@ def mnist() -> data.Dataset:
 @pytest.fixture(scope="session")
 def celeba() -> data.Dataset:
     """CelebA's test split; tests that take it are skipped where `TFDS_DATA_DIR` does not have it."""
-    if not data.prepared("celeb_a"):
+    if not data.tfds.prepared("celeb_a"):
         pytest.skip("CelebA is not in TFDS_DATA_DIR")
     return data.load("celeb_a", "test")
 
@@ -49,7 +49,7 @@ def celeba() -> data.Dataset:
 @pytest.fixture(scope="session")
 def imagenet() -> None:
     """Tests that take it are skipped where `TFDS_DATA_DIR` does not have ImageNet."""
-    if not data.prepared("imagenet2012"):
+    if not data.tfds.prepared("imagenet2012"):
         pytest.skip("ImageNet is not in TFDS_DATA_DIR")
 
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from inc_tf.cli import main
+from inc_tf.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ["compose.yaml", "deploy/compose.yaml"]

@@ -7,19 +7,19 @@ place, `substitute` and `combined` train, and `differentiable` makes of the defe
 """
 
 from inc_tf.attacks import combined, differentiable, substitute
-from inc_tf.attacks.auto_pgd import auto_pgd
-from inc_tf.attacks.bim import bim
-from inc_tf.attacks.boundary import boundary
-from inc_tf.attacks.cw_l0 import cw_l0
-from inc_tf.attacks.cw_l2 import cw_l2
-from inc_tf.attacks.cw_linf import cw_linf
-from inc_tf.attacks.fgsm import fgsm
-from inc_tf.attacks.latent import latent
+from inc_tf.attacks.autopgd import auto_pgd
+from inc_tf.attacks.basic_iterative import bim
+from inc_tf.attacks.hop_skip_jump import boundary
+from inc_tf.attacks.carlini_wagner_l0 import cw_l0
+from inc_tf.attacks.carlini_wagner_l2 import cw_l2
+from inc_tf.attacks.carlini_wagner_linf import cw_linf
+from inc_tf.attacks.fast_gradient import fgsm
+from inc_tf.attacks.latent_search import latent
 from inc_tf.attacks.overpowered import overpowered_pairs
-from inc_tf.attacks.pgd import pgd
-from inc_tf.attacks.spsa import spsa
-from inc_tf.attacks.square import square
-from inc_tf.attacks.worst_case import worst_case
+from inc_tf.attacks.projected_gradient import pgd
+from inc_tf.attacks.simultaneous_perturbation import spsa
+from inc_tf.attacks.square_search import square
+from inc_tf.attacks.worst_of import worst_case
 
 __all__ = [
     "auto_pgd",

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
-from inc_tf.validation import check_images
+from inc_tf.checks import check_images
 
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 

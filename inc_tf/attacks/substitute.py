@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.fgsm import fgsm
+from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.data import Bounds, Dataset
 from inc_tf.errors import InputError
 from inc_tf.seeds import derive

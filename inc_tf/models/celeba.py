@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from inc_tf.serialization import deserialized, serialized
+from inc_tf.saving import deserialized, serialized
 
 IMAGE_SHAPE = (64, 64, 3)
 CLASSES = ("female", "male")

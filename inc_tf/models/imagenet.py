@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from inc_tf.errors import InputError
-from inc_tf.serialization import load_file
+from inc_tf.saving import load_file
 
 CLASSES = 1000
 _PAPERS = "ResNet152"

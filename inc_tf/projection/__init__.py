@@ -6,14 +6,14 @@ from inc_tf.projection.encoder import EncoderProjector
 from inc_tf.projection.latent import LatentProjector
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.solvers import LBFGS, Adam, LevenbergMarquardt
-from inc_tf.projection.starts import Encoder, Nearest, Normal, Zeros
+from inc_tf.projection.starts import FromEncoder, Nearest, Normal, Zeros
 from inc_tf.projection.stopping import ErrorBelow, MovingVariance
 
 __all__ = [
     "LBFGS",
     "Adam",
     "DeepImagePrior",
-    "Encoder",
+    "FromEncoder",
     "EncoderProjector",
     "ErrorBelow",
     "LatentProjector",

@@ -14,8 +14,8 @@ from inc_tf.models.upscaling import JoinedConvolution
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.starts import fingerprint
 from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, choose, follow, nothing
-from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import ChecksImages, check_images
+from inc_tf.saving import deserialized, serialized
+from inc_tf.checks import ChecksImages, check_images
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
 _ATTEMPTS = 2

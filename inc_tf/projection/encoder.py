@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from inc_tf.errors import InputError
 from inc_tf.projection.projection import Projection
-from inc_tf.serialization import deserialized, serialized
-from inc_tf.validation import ChecksImages
+from inc_tf.saving import deserialized, serialized
+from inc_tf.checks import ChecksImages
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")

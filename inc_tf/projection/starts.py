@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.errors import InputError
-from inc_tf.serialization import Settings, deserialized, serialized
+from inc_tf.saving import Settings, deserialized, serialized
 
 _CHUNK = 128  # candidates that go through the generator at once
 
@@ -113,7 +113,7 @@ class Nearest(Settings):
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
-class Encoder(keras.layers.Layer):
+class FromEncoder(keras.layers.Layer):
     """z₀ = E(x), one forward pass; Appendix A of the paper. Draws nothing: the seed does not matter.
 
     Args:
@@ -142,7 +142,7 @@ class Encoder(keras.layers.Layer):
         return {**super().get_config(), **serialized(encoder=self.encoder)}
 
     @classmethod
-    def from_config(cls, config: dict) -> "Encoder":
+    def from_config(cls, config: dict) -> "FromEncoder":
         return cls(**deserialized(config, "encoder"))
 
 

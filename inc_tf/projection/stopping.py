@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.errors import InputError
-from inc_tf.serialization import Settings
+from inc_tf.saving import Settings
 
 
 class Reconstruction(NamedTuple):

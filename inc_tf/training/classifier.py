@@ -6,7 +6,7 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-from inc_tf import evaluation
+from inc_tf import estimates
 from inc_tf.data import Dataset
 from inc_tf.seeds import derive
 from inc_tf.training import loop
@@ -97,7 +97,7 @@ def train(
     return seconds
 
 
-def accuracy(model: keras.Model, data: Dataset) -> evaluation.Estimate:
+def accuracy(model: keras.Model, data: Dataset) -> estimates.Estimate:
     """The share of `data` that `model` classifies right."""
     logits = loop.outputs(model, data.images)
-    return evaluation.share(logits.argmax(axis=1) == data.labels)
+    return estimates.share(logits.argmax(axis=1) == data.labels)

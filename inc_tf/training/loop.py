@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tqdm import tqdm
 
 from inc_tf.errors import InputError
-from inc_tf.records import write_text
+from inc_tf.saving import write_text
 from inc_tf.seeds import derive
 
 Scalars = dict[str, tf.Tensor]

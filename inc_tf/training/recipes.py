@@ -11,7 +11,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from inc_tf import checkpoints, data, evaluation
+from inc_tf import checkpoints, data
+from inc_tf import estimates
 from inc_tf.errors import InputError
 from inc_tf.models import celeba, mnist
 from inc_tf.training import began, classifier, loop, manifold, pgd, vae
@@ -34,7 +35,7 @@ class Recipe:
     build: Callable[..., keras.Model]
     train: Callable[..., float]
     metric: str
-    measure: Callable[[keras.Model, data.Dataset], evaluation.Estimate]
+    measure: Callable[[keras.Model, data.Dataset], estimates.Estimate]
     arguments: dict = field(default_factory=dict)
     width: int | None = None
     initial: str | None = None
@@ -248,7 +249,7 @@ def train(
     return checkpoints.save(model, name, fields)
 
 
-def remeasure(name: str, n: int = 200) -> evaluation.Estimate | None:
+def remeasure(name: str, n: int = 200) -> estimates.Estimate | None:
     """The headline metric of checkpoint `name` on the first `n` test images; None where its data set is not on disk.
 
     Raises `InputError` where the interval does not meet the one that the card states for the whole split, for an
@@ -256,7 +257,7 @@ def remeasure(name: str, n: int = 200) -> evaluation.Estimate | None:
     """
     model, stated = checkpoints.load(name), checkpoints.card(name)["metrics"]
     recipe = _recipe(name.partition(_SEED)[0])
-    if recipe.dataset != "digits" and not data.prepared(recipe.dataset):
+    if recipe.dataset != "digits" and not data.tfds.prepared(recipe.dataset):
         return None
     found = recipe.measure(model, data.load(recipe.dataset, "test").take(n))
     said = stated[f"test_{recipe.metric}"]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf import evaluation
+from inc_tf import estimates
 from inc_tf.data import Dataset
 from inc_tf.models.mnist import VAE
 from inc_tf.seeds import derive
@@ -58,7 +58,7 @@ def train(
     )
 
 
-def reconstruction_mse(model: keras.Model, data: Dataset) -> evaluation.Estimate:
+def reconstruction_mse(model: keras.Model, data: Dataset) -> estimates.Estimate:
     """The mean squared error per pixel of G(E(x)) over `data`, for a VAE or the autoencoder of a BEGAN."""
     output = loop.outputs(model, data.images)
-    return evaluation.mean(np.square(output - data.images).mean(axis=(1, 2, 3)))
+    return estimates.mean(np.square(output - data.images).mean(axis=(1, 2, 3)))

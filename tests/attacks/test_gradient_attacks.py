@@ -13,7 +13,7 @@ from art.attacks.evasion import (
 from attack_measures import distances, predictions, success
 
 from inc_tf.attacks import auto_pgd, bim, fgsm, pgd
-from inc_tf.attacks.auto_pgd import check_points
+from inc_tf.attacks.autopgd import check_points
 
 EPSILON = 0.08
 STEPS = 10

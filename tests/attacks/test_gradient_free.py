@@ -9,7 +9,7 @@ from art.attacks.evasion import SquareAttack
 from attack_measures import predictions, success
 
 from inc_tf.attacks import boundary, spsa, square
-from inc_tf.attacks.boundary import _remembered
+from inc_tf.attacks.hop_skip_jump import _remembered
 from inc_tf.errors import InputError
 
 EPSILON = 0.12

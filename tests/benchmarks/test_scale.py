@@ -7,7 +7,7 @@ import pytest
 import scale
 import scale_sweep
 
-from reproduce._units import Unit
+from inc_tf.evaluation.units import Unit
 
 ROW = {"defense": "inc-fast", "metric": "distance", "n": 100, "value": 1.5, "paper": None}
 RECORD = {"artefact": "scale_sweep", "seed": 0, "seconds": 4.0, "device": "2 cores", "rows": [ROW]}

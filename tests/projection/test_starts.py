@@ -17,7 +17,7 @@ def test_zeros_are_zero_and_one_a_start(vae, digits):
 
 
 def test_the_encoder_starts_from_its_own_code(vae, digits):
-    codes = draw(inc.Encoder(vae.encoder), vae.generator, digits.images[:5])
+    codes = draw(inc.FromEncoder(vae.encoder), vae.generator, digits.images[:5])
     np.testing.assert_allclose(codes[:, 0], vae.encoder(digits.images[:5]), rtol=1e-5, atol=1e-6)
 
 
@@ -61,11 +61,11 @@ def test_more_restarts_than_candidates_are_refused(vae):
 def test_an_encoder_of_other_images_or_codes_is_refused(vae, shapes):
     layers = [keras.layers.Input(shapes[0]), keras.layers.Flatten(), keras.layers.Dense(shapes[1])]
     with pytest.raises(InputError, match=r"for this generator it must map \(None, 28, 28, 1\) to \(None, 20\)"):
-        inc.LatentProjector(vae.generator, start=inc.Encoder(keras.Sequential(layers)))
+        inc.LatentProjector(vae.generator, start=inc.FromEncoder(keras.Sequential(layers)))
 
 
 def test_an_encoders_weights_survive_saving(vae, digits, classifier, tmp_path):
-    projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(2), inc.Encoder(vae.encoder))
+    projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(2), inc.FromEncoder(vae.encoder))
     defense = inc.InvertAndClassify(classifier, projector)
     before = defense(digits.images[:3])
     defense.save(tmp_path / "defense.keras")

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf import data
-from inc_tf.cli import main
+from inc_tf.cli.main import main
 
 N = 6
 
@@ -32,7 +32,7 @@ def test_it_writes_a_record_a_table_and_a_plot_and_prints_the_table(results):
     record = json.loads((out / "figure_3-digits.json").read_text())
     assert record["command"] == f"inc reproduce figure_3 --dataset digits --n {N}"
     assert (record["dataset"], record["quick"], record["seed"]) == ("digits", True, 0)
-    assert record["deviations"] == [data.DIGITS_NOTICE]
+    assert record["deviations"] == [data.SOURCES["digits"].notice]
     assert record["checkpoints"]["digits-vae"] == inc.checkpoints.card("digits-vae")["sha256"]
     assert {(row["defense"], row["metric"]) for row in record["rows"]} == {
         ("undefended", "accuracy"),

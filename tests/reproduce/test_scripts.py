@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 import inc_tf as inc
-from inc_tf.cli import main
-from reproduce import _adaptive, _sweep, adaptive_generators, table_1
+from inc_tf.cli.main import main
+from reproduce import adaptive_generators, table_1
+from inc_tf.evaluation import page, sweep
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
@@ -46,21 +47,21 @@ def out(tmp_path_factory):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
     # A short search: what a long one finds is tested with the solvers and with Figure 3.
-    monkeypatch.setitem(_sweep.SEARCHES["mnist"], "inc", (inc.Adam(steps=50), inc.Normal()))
+    monkeypatch.setitem(sweep.SEARCHES["mnist"], "inc", (inc.Adam(steps=50), inc.Normal()))
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
     # All of its attacks run in test_evaluate.py, on small models.
     monkeypatch.setattr(
-        _adaptive, "ON_CLASSIFIER", {"fgsm": {}, "pgd": {"steps": 2}, "pgd-l2": {"steps": 2, "norm": 2}}
+        page, "ON_CLASSIFIER", {"fgsm": {}, "pgd": {"steps": 2}, "pgd-l2": {"steps": 2, "norm": 2}}
     )
-    monkeypatch.setattr(_adaptive, "ON_AUTOENCODER", {"autoencode-pgd": {"steps": 2}})
-    monkeypatch.setattr(_adaptive, "ON_SEARCH", {"implicit": {"steps": 2}, "implicit-l2": {"steps": 2, "norm": 2}})
-    monkeypatch.setattr(_adaptive, "ON_ITSELF", {"own": {"steps": 2}})
-    monkeypatch.setattr(_adaptive, "WITHOUT_GRADIENT", {"square": {"queries": 2}})
+    monkeypatch.setattr(page, "ON_AUTOENCODER", {"autoencode-pgd": {"steps": 2}})
+    monkeypatch.setattr(page, "ON_SEARCH", {"implicit": {"steps": 2}, "implicit-l2": {"steps": 2, "norm": 2}})
+    monkeypatch.setattr(page, "ON_ITSELF", {"own": {"steps": 2}})
+    monkeypatch.setattr(page, "WITHOUT_GRADIENT", {"square": {"queries": 2}})
     for attack in ("autoencode-pgd", "unrolled", "implicit"):
         monkeypatch.setitem(adaptive_generators.ATTACKS["mnist"][attack], "steps", 2)
-    monkeypatch.setattr(_adaptive, "CHECK_STEPS", (1, 2))
-    monkeypatch.setattr(_adaptive, "CHECK_RESTARTS", (1, 2))
+    monkeypatch.setattr(page, "CHECK_STEPS", (1, 2))
+    monkeypatch.setattr(page, "CHECK_RESTARTS", (1, 2))
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
     answer = CliRunner().invoke(main, words, catch_exceptions=False)
     assert answer.exit_code == 0

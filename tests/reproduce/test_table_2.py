@@ -12,10 +12,10 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import inc_tf as inc
-from inc_tf.cli import main
+from inc_tf.cli.main import main
 from inc_tf.errors import InputError
-from reproduce import _dip
-from reproduce._units import Bench
+from inc_tf.evaluation import photographs
+from inc_tf.evaluation.units import Bench
 
 SIZE, N, STEPS = 32, 4, 60
 CLASSES = 3
@@ -36,7 +36,7 @@ def small_network(shape: tuple[int, int, int], channels: int) -> keras.Model:
 @pytest.fixture(scope="module", autouse=True)
 def _small_network():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_dip, "skip_network", small_network)
+        patch.setattr(photographs, "skip_network", small_network)
         yield
 
 
@@ -140,7 +140,7 @@ def test_it_writes_a_record_a_table_and_a_plot(out, folder):
 
 
 def test_its_figures_are_those_of_the_library(out, folder):
-    images = inc.data.folder(folder, N, SIZE)
+    images = inc.data.load_folder(folder, N, SIZE)
     classifier = keras.saving.load_model(folder / "classifier.keras")
     attacked = inc.attacks.bim(classifier, images.images, images.labels, bounds=images.bounds, epsilon=0.1)
     projector = inc.DeepImagePrior(small_network((SIZE, SIZE, 3), 2), steps=STEPS)
@@ -170,7 +170,7 @@ def test_a_merge_that_lacks_a_shard_computes_nothing(folder, shards, tmp_path):
 
 def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, monkeypatch):
     answered = []
-    compute = _dip._answer
+    compute = photographs._answer
 
     def dies(bench, image, attack, **how):
         if len(answered) == 3:
@@ -179,7 +179,7 @@ def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, m
         return compute(bench, image, attack, **how)
 
     few = ["--n", "2", "--steps", "50"]
-    monkeypatch.setattr(_dip, "_answer", dies)
+    monkeypatch.setattr(photographs, "_answer", dies)
     assert run("table_2", folder, tmp_path, *few).exit_code == 1
     assert answered == [(0, 0.0), (0, 0.01), (0, 0.05)]
     answered += [None]  # past where it died
@@ -195,19 +195,19 @@ def test_a_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monke
         for unit in sent:
             self.file(unit, unit.compute(bench), 1.0)
 
-    monkeypatch.setattr(_dip.Photographs, "ahead", elsewhere)
-    monkeypatch.setattr(_dip.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "ahead", elsewhere)
+    monkeypatch.setattr(photographs.Photographs, "_compute", None)
     assert run("table_2", folder, tmp_path).exit_code == 0
     assert record_in(tmp_path, folder, "table_2")["rows"] == record_in(out, folder, "table_2")["rows"]
 
 
 def test_a_worker_with_another_classifier_is_refused(folder):
     with pytest.raises(InputError, match=r"A worker has another classifier '.*classifier\.keras'"):
-        _dip.Models(str(folder / "classifier.keras"), 2, STEPS, "0" * 64)()
+        photographs.Models(str(folder / "classifier.keras"), 2, STEPS, "0" * 64)()
 
 
 def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
-    monkeypatch.setattr(_dip.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "_compute", None)
     done = run("figure_10", folder, out)
     assert done.exit_code == 0, done.output
     rows = record_in(out, folder, "figure_10")["rows"]
@@ -248,7 +248,7 @@ def test_an_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, t
 
 
 def test_finished_work_may_be_passed_on_without_the_photographs(out, folder, tmp_path):
-    images = inc.data.folder(folder, N, SIZE).images
+    images = inc.data.load_folder(folder, N, SIZE).images
     for file in (out / "units").glob("*.npz"):
         arrays = [array for name, array in np.load(file).items() if name != "key"]
         assert sum(array.size for array in arrays) < images[0].size

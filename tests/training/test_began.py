@@ -96,7 +96,7 @@ def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
 
 
 @pytest.mark.skipif(
-    "celeba-began" not in checkpoints.names() or not data.prepared("celeb_a"), reason="CelebA is not on disk"
+    "celeba-began" not in checkpoints.names() or not data.tfds.prepared("celeb_a"), reason="CelebA is not on disk"
 )
 def test_what_ships_has_not_collapsed():
     model, real = checkpoints.load("celeba-began"), data.load("celeb_a", "validation")

@@ -16,7 +16,7 @@ from inc_tf.projection.solvers.protocol import (
     squared_errors,
     xla_pays,
 )
-from inc_tf.serialization import Settings
+from inc_tf.saving import Settings
 
 _ROUND = 50  # steps between two looks at the progress
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, signature
-from inc_tf.serialization import Settings
+from inc_tf.saving import Settings
 
 _MEMORY = 10
 _LOOK = 10  # steps between two looks at the progress: a single one may be short without being the last

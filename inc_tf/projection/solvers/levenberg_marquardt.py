@@ -11,7 +11,7 @@ import tensorflow as tf
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, signature, squared_errors
-from inc_tf.serialization import Settings
+from inc_tf.saving import Settings
 
 # A Jacobian costs as much as k images, so each is used for several trial steps, of which the best is kept.
 _TRIALS = (1 / 32, 1 / 4, 2.0, 16.0)

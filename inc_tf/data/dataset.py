@@ -1,0 +1,60 @@
+"""Images in memory with their labels: one split of a data set, or a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inc_tf.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One split of a data set.
+
+    Attributes:
+      name: `"mnist"`, `"celeb_a"`, `"digits"`, `"imagenet2012"` or a folder's name.
+      split: `"train"`, `"validation"` or `"test"`; a folder has none: `""`.
+      images: float32 [N, H, W, C] within `bounds`.
+      labels: int64 [N].
+      bounds: (lowest, highest) value that a pixel may take; every attack clips to it.
+      start: where in the split the images begin.
+      skipped: the files that were left out because they are no image, by name.
+    """
+
+    name: str
+    split: str
+    images: np.ndarray
+    labels: np.ndarray
+    bounds: Bounds
+    start: int = 0
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, n: int) -> "Dataset":
+        """The first `n` images; raises `InputError` where there are not as many."""
+        if not 1 <= n <= len(self):
+            raise InputError(f"{n} images were asked for; {self.name}'s {self.split} split has 1 to {len(self)}.")
+        return replace(self, images=self.images[:n], labels=self.labels[:n])
+
+    def shards(self, size: int) -> Iterator["Dataset"]:
+        """The images in runs of `size`, in order; the last one may be shorter."""
+        for i in range(0, len(self), size):
+            part = slice(i, i + size)
+            yield replace(self, images=self.images[part], labels=self.labels[part], start=self.start + i)
+
+    def batches(self, batch_size: int) -> tf.data.Dataset:
+        """A `tf.data.Dataset` of (images, labels), in order, for `evaluate` and `predict`."""
+        import tensorflow as tf
+
+        return tf.data.Dataset.from_tensor_slices((self.images, self.labels)).batch(batch_size)

@@ -1,0 +1,219 @@
+"""All records on one page: what was measured, how, and where it differs from the paper, as Markdown and as HTML.
+
+The page is drawn from the records of a results' folder and from the tables and plots beside them; nothing is measured
+here. No picture that shows an image of CelebA or ImageNet is put on it, for they may not be passed on.
+"""
+
+import base64
+import html
+import json
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import markdown
+from tabulate import tabulate
+
+from inc_tf.errors import InputError
+from inc_tf.saving import write_text
+
+
+class Artefact(NamedTuple):
+    """A table or figure: its title, the data sets that it is made on, and where docs/reproduction.md discusses it."""
+
+    title: str
+    datasets: tuple[str, ...]
+    anchor: str
+
+
+_MNIST, _FACES, _PHOTOGRAPHS = ("mnist",), ("celeb_a",), ("imagenet2012",)
+_BOTH = (*_FACES, *_MNIST)
+
+ARTEFACTS = {
+    "figure_3": Artefact("Figure 3: FGSM, with and without INC", _MNIST, "figure-3"),
+    "table_1": Artefact("Table 1: INC under every attack on the classifier", _BOTH, "table-1-on-celeba"),
+    "figure_4": Artefact("Figure 4: images, attacked images and their projections", _BOTH, "table-1-on-celeba"),
+    "figure_5": Artefact("Figure 5: the substitute model", _BOTH, "figure-5-the-substitute-model"),
+    "section_4_2_3": Artefact("Section 4.2.3: the combined attack", _MNIST, "section-423-on-mnist-the-combined-attack"),
+    "section_4_3": Artefact(
+        "Section 4.3: the overpowered attack, and training against it",
+        _BOTH,
+        "section-43-pairs-on-the-manifold",
+    ),
+    "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_7": Artefact("Figure 7: training against the attack", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "section-43-pairs-on-the-manifold"),
+    "figure_9": Artefact("Figure 9: the same pairs after training", _BOTH, "section-43-pairs-on-the-manifold"),
+    "table_2": Artefact("Table 2: the deep image prior", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"),
+    "figure_10": Artefact(
+        "Figure 10: photographs and their reconstructions", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"
+    ),
+    "figure_12": Artefact(
+        "Figure 12: Autoencode-and-Classify", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
+    ),
+    "figure_13": Artefact(
+        "Figure 13: what an autoencoder makes of attacked images",
+        _MNIST,
+        "figures-12-13-and-15-autoencode-and-classify-appendix-a",
+    ),
+    "figure_14": Artefact(
+        "Figure 14: two latent dimensions", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
+    ),
+    "figure_15": Artefact(
+        "Figure 15: attacks on the autoencoder", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
+    ),
+    "figure_3_solvers": Artefact(
+        "Beyond the paper: Figure 3 for each solver", _MNIST, "figure-3-for-each-solver-nearer-is-not-more-robust"
+    ),
+    "rejection": Artefact("Beyond the paper: rejection, scored", _MNIST, "rejection-scored"),
+    "adaptive": Artefact("Beyond the paper: attacks that know the defence", _MNIST, "does-it-hold"),
+    "adaptive_generators": Artefact("Beyond the paper: the same behind other generators", _BOTH, "does-it-hold"),
+    "adaptive_dip": Artefact(
+        "Beyond the paper: an attack that knows the deep image prior",
+        _PHOTOGRAPHS,
+        "table-2-and-figure-10-the-deep-image-prior",
+    ),
+    "began_training": Artefact(
+        "Beyond the paper: accuracy and reconstruction error as BEGAN is trained",
+        _FACES,
+        "what-more-training-of-began-would-buy",
+    ),
+}
+"""In the paper's order, then ours."""
+
+_OWN_IMAGES = ("mnist", "digits")
+_SHOWS_IMAGES = ("figure_4", "figure_10")
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
+th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; white-space: nowrap; }
+th { background: #f3f3f3; }
+img { max-width: 100%; }
+code { background: #f3f3f3; padding: .1rem .3rem; }
+@media (prefers-color-scheme: dark) {
+  body { background: #161616; color: #ddd; } th, code { background: #262626; } th, td { border-color: #444; }
+  img { background: #fff; }
+}
+"""
+
+
+def write(results: Path, out: Path) -> tuple[Path, Path]:
+    """Write the page of the records in the folder `results` as `<out>.md` and `<out>.html`; returns the two paths.
+
+    The Markdown refers to the plots where they are, the HTML holds them. Raises `InputError` for a folder without
+    records, or with a record that cannot be read or whose table is missing.
+    """
+    text = page(results, out.parent)
+    paths = out.with_name(f"{out.name}.md"), out.with_name(f"{out.name}.html")
+    write_text(paths[0], text)
+    body = markdown.markdown(text, extensions=["tables", "md_in_html", "toc"])
+    body = re.sub(r'src="([^"]+\.png)"', lambda found: f'src="{_inline(out.parent / found[1])}"', body)
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+    write_text(paths[1], f"<!doctype html>\n<html lang=en><head><title>inc_tf: results</title>{head}</head>\n{body}\n")
+    return paths
+
+
+def page(results: Path, folder: Path) -> str:
+    """The page as Markdown that lies in `folder`."""
+    records = _records(results)
+    parts = [
+        "# Results\n\nDrawn from the records by `inc report`. Shares have 95 % intervals; what the paper has is in "
+        "square brackets or in the column of that name.",
+        _overview(records),
+    ]
+    parts += [_section(path, record, folder) for path, record in records]
+    return "\n\n".join(parts) + "\n"
+
+
+def _records(results: Path) -> list[tuple[Path, dict]]:
+    """The records of a folder, in the order of `ARTEFACTS`, what is not there last."""
+    records = []
+    for path in sorted(results.glob("*.json")):
+        try:
+            record = json.loads(path.read_text())
+            order = [*ARTEFACTS, record["artefact"]].index(record["artefact"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise InputError(f"{str(path)!r} is no record that `inc reproduce` wrote.") from error
+        if not path.with_suffix(".md").is_file():
+            raise InputError(f"{str(path)!r} has no table beside it; write both anew with {record['command']!r}.")
+        records.append((order, path, record))
+    if not records:
+        raise InputError(f"{str(results)!r} holds no records; `inc reproduce … --out` writes them.")
+    return [(path, record) for _, path, record in sorted(records, key=lambda found: (found[0], found[1].stem))]
+
+
+def _overview(records: list[tuple[Path, dict]]) -> str:
+    """A row for each record, and one for what has none."""
+    rows = []
+    seen = {(record["artefact"], record["dataset"]) for _, record in records}
+    for path, record in records:
+        rows.append([f"[{_title(record)}](#{path.stem})", record["dataset"], _sizes(record), _time(record["seconds"])])
+    for name, artefact in ARTEFACTS.items():
+        missing = [dataset for dataset in artefact.datasets if (name, dataset) not in seen]
+        shown = [d for d in missing if name not in _SHOWS_IMAGES or d in _OWN_IMAGES]
+        rows += [[artefact.title, dataset, "no record yet", ""] for dataset in shown]
+    return tabulate(rows, ["", "data", "n", "computed in"], tablefmt="github", disable_numparse=True)
+
+
+def _section(path: Path, record: dict, folder: Path) -> str:
+    weights = ", ".join(f"{name} (`{sha[:12]}`)" for name, sha in record["checkpoints"].items())
+    facts = [
+        f"`{record['command']}`",
+        f"n = {_sizes(record)}, seed {record['seed']}, {_time(record['seconds'])} on {record['device']}, "
+        f"commit `{record['commit'][:12]}`",
+        f"checkpoints: {weights}" if weights else "",
+    ]
+    parts = [f'<a id="{path.stem}"></a>\n\n## {_title(record)} ({record["dataset"]})', "  \n".join(filter(None, facts))]
+    plot = path.with_suffix(".png")
+    if plot.is_file() and (record["artefact"] not in _SHOWS_IMAGES or record["dataset"] in _OWN_IMAGES):
+        parts.append(f"![{_title(record)}]({_relative(plot, folder)})")
+    parts.append(path.with_suffix(".md").read_text().strip())
+    differences = list(record["deviations"])
+    known = ARTEFACTS.get(record["artefact"])
+    if known:
+        differences.append(f"Discussed in [docs/reproduction.md](reproduction.md#{known.anchor}).")
+    parts.append("What differs from the paper:\n\n" + "\n".join(f"- {one}" for one in differences))
+    parts.append(
+        f"<details markdown=1>\n<summary>All {len(record['rows'])} figures: ours, interval, n, paper</summary>\n\n"
+        f"{_all_rows(record)}\n\n</details>"
+    )
+    return "\n\n".join(parts)
+
+
+def _all_rows(record: dict) -> str:
+    rows = [
+        [
+            *(row[field] if row[field] is not None else "" for field in ("defense", "attack", "epsilon")),
+            html.escape(row["metric"]),
+            *(f"{row[field]:.4g}" for field in ("value", "low", "high")),
+            row["n"],
+            "" if row["paper"] is None else f"{row['paper']:g}",
+        ]
+        for row in record["rows"]
+    ]
+    names = ["defence", "attack", "ε", "metric", "ours", "low", "high", "n", "paper"]
+    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+
+
+def _title(record: dict) -> str:
+    known = ARTEFACTS.get(record["artefact"])
+    return known.title if known else record["artefact"]
+
+
+def _sizes(record: dict) -> str:
+    sizes = sorted({row["n"] for row in record["rows"]})
+    return f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,}–{sizes[-1]:,}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _inline(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

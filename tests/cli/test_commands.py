@@ -1,0 +1,92 @@
+"""The command line: in this process, or as a user runs it, in one of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from inc_tf import checkpoints
+from inc_tf.cli.main import main
+from inc_tf.training import recipes
+
+
+def inc(*words: str, cwd=None, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment})
+
+
+def assert_one_sentence(printed: str, sentence: str) -> None:
+    """TensorFlow 2.21 may print notes of its own while it is imported; ours is one line after them."""
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert sentence in last
+    assert printed.count("Error:") == 1
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "mnist"], "There is no recipe 'mnist'"),
+        (["checkpoints", "card", "mnits-vae"], "There is no checkpoint 'mnits-vae'"),
+        (["reproduce", "figure_3", "--dataset", "digits", "--n", "401"], "401 images were asked for"),
+        (["reproduce", "figure_3", "--dataset", "digits", "--out", "a-file"], "is not a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").touch()
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 1
+    assert_one_sentence(done.stderr, sentence)
+    assert done.stdout == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
+
+
+def test_a_data_directory_without_the_data_set_is_one_sentence(tmp_path):
+    done = inc(
+        "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"
+    )
+    assert done.returncode == 1
+    assert_one_sentence(done.stderr, f"The data directory '{tmp_path / 'empty'}' has no data set 'mnist'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoints_are_listed_and_verified():
+    listed = CliRunner().invoke(main, ["checkpoints", "list"])
+    assert [line.split(":")[0] for line in listed.stdout.splitlines()] == checkpoints.names()
+    as_json = CliRunner().invoke(main, ["checkpoints", "list", "--json"])
+    assert json.loads(as_json.stdout)["digits-vae"] == checkpoints.card("digits-vae")
+    verified = CliRunner().invoke(main, ["checkpoints", "verify", "digits-vae"])
+    measured = recipes.remeasure("digits-vae")
+    assert verified.stdout == f"digits-vae: intact; {measured.value:.4g} on 200 test images\n"
+    assert verified.exit_code == 0
+    as_json = CliRunner().invoke(main, ["checkpoints", "verify", "digits-vae", "--json"])
+    assert json.loads(as_json.stdout) == {"digits-vae": {"intact": True, **measured._asdict()}}
+    card = CliRunner().invoke(main, ["checkpoints", "card", "digits-vae"])
+    assert json.loads(card.stdout) == checkpoints.card("digits-vae")
+
+
+def test_an_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
+    for name in ("digits-vae.json", "digits-vae.keras"):
+        content = (checkpoints.directory() / name).read_bytes()
+        (tmp_path / name).write_bytes(content if name.endswith("json") else content[:-1])
+    monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path))
+    done = CliRunner().invoke(main, ["checkpoints", "verify"])
+    assert done.exit_code == 1
+    assert_one_sentence(done.stderr, "is truncated or altered")
+
+
+def test_training_takes_its_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    words = ["train", "digits-vae", "--seed", "1", "--steps", "3", "--mixed-precision", "--strategy", "mirrored"]
+    done = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run")])
+    assert done.stdout == f"{tmp_path / 'checkpoints' / 'digits-vae-seed-1.keras'}\n"
+    again = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run"), "--json"])
+    assert json.loads(again.stdout) == checkpoints.card("digits-vae-seed-1")
+    card = checkpoints.card("digits-vae-seed-1")
+    assert card["command"] == "inc train digits-vae --seed 1 --steps 3 --strategy mirrored --mixed-precision"
+    assert (card["steps"], card["precision"]) == (3, "mixed_bfloat16")

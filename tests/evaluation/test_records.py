@@ -1,0 +1,36 @@
+import json
+
+import numpy as np
+import pytest
+
+from inc_tf import estimates
+from inc_tf.evaluation.records import Record
+from inc_tf.saving import write_text
+
+
+def test_a_record_has_the_form_that_is_agreed(tmp_path):
+    record = Record("figure_3", "inc reproduce figure_3", "mnist", True, 0, {"mnist-vae": "ab"})
+    estimate = estimates.share(np.arange(10) < 7)
+    record.add(estimate, metric="accuracy", defense="inc", attack="fgsm", epsilon=0.1, paper=0.9)
+    record.write(tmp_path / "figure_3.json")
+    found = json.loads((tmp_path / "figure_3.json").read_text())
+    assert set(found) == {
+        *("artefact", "command", "dataset", "quick", "seed", "seconds", "device", "commit", "versions", "checkpoints"),
+        *("deviations", "rows"),
+    }
+    (row,) = found["rows"]
+    assert row == {
+        **{"defense": "inc", "attack": "fgsm", "epsilon": 0.1, "metric": "accuracy", "n": 10, "value": 0.7},
+        **{"low": pytest.approx(0.3968, abs=1e-4), "high": pytest.approx(0.8922, abs=1e-4), "paper": 0.9},
+    }
+    assert found["versions"]["tensorflow"].startswith("2.")
+    assert record.select(defense="inc", epsilon=0.1) == record.rows
+    assert record.select(defense="undefended") == []
+
+
+def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "folder" / "table.md"
+    write_text(path, "whole")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "half \ud800")
+    assert path.read_text() == "whole"

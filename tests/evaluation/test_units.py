@@ -1,0 +1,100 @@
+"""Units of work on Ray, which starts here with two cores, beside the same in this process."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import ray
+from click.testing import CliRunner
+
+from inc_tf import checkpoints
+from inc_tf.cli.main import main
+from inc_tf.evaluation.cluster import Agreement
+from inc_tf.errors import InputError
+from inc_tf.evaluation.experiment import Checkpoints
+from inc_tf.evaluation.units import Blueprint, Cluster, Unit
+
+AGREEMENT = Agreement.on(["digits-classifier"])
+BLUEPRINT = Blueprint("digits", (0.0, 1.0), 0, Checkpoints((("classifier", "digits-classifier"),)), AGREEMENT)
+
+
+def compute(units: list[Unit], blueprint: Blueprint = BLUEPRINT) -> tuple[dict, dict]:
+    """The answers by the unit's number, and the failures."""
+    found = {}
+
+    def done(unit, arrays, seconds):
+        assert unit.key["unit"] not in found
+        found[unit.key["unit"]] = arrays["a"]
+
+    return found, Cluster("local").compute(blueprint, units, done)
+
+
+def test_the_record_is_that_of_one_process(ray_here, tmp_path):
+    words = ["reproduce", "figure_15", "--dataset", "digits", "--n", "20", "--quiet", "--json"]
+    records = []
+    for more in (["--ray"], []):
+        out = tmp_path / ("ray" if more else "here")
+        units = ["--units", str(tmp_path / "units")] if more else []
+        done = CliRunner().invoke(main, [*words, *units, "--out", str(out), *more], catch_exceptions=False)
+        records.append(json.loads(done.stdout))
+    rows = [record.pop("rows") for record in records]
+    for record in records:
+        assert record.pop("seconds") > 0
+    assert records[0] == records[1]
+    numbers = [[[row.pop(name) for name in ("value", "low", "high")] for row in side] for side in rows]
+    assert rows[0] == rows[1]
+    # TensorFlow adds up a few images otherwise on one core than on two.
+    np.testing.assert_allclose(numbers[0], numbers[1], rtol=1e-5)
+    assert len(list((tmp_path / "units").glob("*.npz"))) == len(list((tmp_path / "here" / "units").glob("*.npz")))
+
+
+def test_a_unit_whose_worker_dies_is_tried_again_and_counted_once(ray_here, tmp_path):
+    def dies_at_first(bench, i):
+        marker = tmp_path / str(i)
+        if i == 3 and not marker.exists():
+            marker.touch()
+            os._exit(1)
+        return {"a": np.array(i)}
+
+    units = [Unit({"unit": i}, None, lambda bench, i=i: dies_at_first(bench, i)) for i in range(8)]
+    found, failed = compute(units)
+    assert found == {i: i for i in range(8)}
+    assert failed == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["3"]
+
+
+def test_what_fails_for_good_is_named_with_its_error_and_the_rest_is_kept(ray_here):
+    def divide(bench, i):
+        return {"a": np.array(12 // i)}
+
+    found, failed = compute([Unit({"unit": i}, None, lambda bench, i=i: divide(bench, i)) for i in range(4)])
+    assert found == {1: 12, 2: 6, 3: 4}
+    assert list(failed) == ['{"unit": 0}']
+    assert "ZeroDivisionError" in failed['{"unit": 0}']
+
+
+def test_shards_of_the_same_images_that_fail_are_named_each(ray_here, digits):
+    units = [Unit({"attack": "fgsm"}, part, lambda bench: {"a": np.array(1 // 0)}) for part in digits.take(6).shards(2)]
+    _, failed = compute(units)
+    assert sorted(failed) == [json.dumps({"attack": "fgsm", "images": [i, i + 2]}) for i in (0, 2, 4)]
+
+
+def test_a_worker_with_another_version_or_checkpoint_says_so(ray_here):
+    unit = Unit({"unit": 0}, None, lambda bench: {"a": np.array(0)})
+    with pytest.raises(InputError, match=r"A worker has inc-tf .*, and the run is of 0\.0\.1"):
+        compute([unit], replace(BLUEPRINT, agreement=replace(AGREEMENT, version="0.0.1")))
+    other = replace(AGREEMENT, hashes=(("digits-classifier", "0" * 64),))
+    with pytest.raises(InputError, match="another checkpoint 'digits-classifier'") as error:
+        compute([unit], replace(BLUEPRINT, agreement=other))
+    assert checkpoints.card("digits-classifier")["sha256"][:12] in str(error.value)
+
+
+def test_an_unreachable_cluster_is_one_sentence(tmp_path):
+    ray.shutdown()
+    words = ["reproduce", "figure_12", "--dataset", "digits", "--n", "4", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*words, "--ray", "127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert "There is no Ray cluster at '127.0.0.1:1': Connection refused" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,221 @@
+"""What is exported answers what the library answers, in a process that has TensorFlow and not inc_tf."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+import inc_tf as inc
+from inc_tf import checkpoints
+from inc_tf.serving import export
+from inc_tf.cli.main import main
+from inc_tf.errors import InputError
+from inc_tf.models import celeba
+
+SEED = 3
+
+CHILD = """
+import contextlib, sys
+sys.modules["inc_tf"] = None  # importing it fails
+import numpy as np, tensorflow as tf
+from tensorflow.python.tools import saved_model_cli
+
+seed = np.load("seed.npy")
+for model in sys.argv[1:]:
+    images = np.load(f"{model}.npy")
+    loaded = tf.saved_model.load(f"{model}/1")
+    for name in ("serving_default", "project"):
+        answer = loaded.signatures[name](images=tf.constant(images), seed=tf.constant(seed))
+        np.savez(f"{model}-{name}.npz", **{key: part.numpy() for key, part in answer.items()})
+    name, more = ("project", "") if model == "adam" else ("serving_default", ";seed=seed.npy")
+    which = ["--dir", f"{model}/1", "--tag_set", "serve", "--signature_def", name]
+    files = ["--inputs", f"images={model}.npy{more}", "--outdir", f"{model}-cli"]
+    sys.argv = ["saved_model_cli", "run", *which, *files]
+    with contextlib.suppress(SystemExit):
+        saved_model_cli.main()
+"""
+
+SEARCHES = {"adam": (40, 1.8, "float32"), "lm": (5, 1.2, "uint8")}
+"""Steps, threshold and type of images by solver."""
+
+
+@pytest.fixture(scope="module")
+def loaded_elsewhere(tmp_path_factory, digits):
+    """A folder with what each export answered in a process that has TensorFlow and not inc_tf; the images by name."""
+    folder = tmp_path_factory.mktemp("models")
+    images = {"float32": digits.images[:5], "uint8": np.rint(digits.images[:5] * 255).astype(np.uint8)}
+    np.save(folder / "seed.npy", np.int32(SEED))
+    for name, (steps, threshold, dtype) in SEARCHES.items():
+        np.save(folder / f"{name}.npy", images[dtype])
+        export.export_named("digits", folder, name=name, solver=name, steps=steps, threshold=threshold, dtype=dtype)
+    done = subprocess.run([sys.executable, "-c", CHILD, *SEARCHES], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder, {name: images[dtype] for name, (_, _, dtype) in SEARCHES.items()}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_it_answers_bit_for_bit_where_there_is_only_tensorflow(loaded_elsewhere, name):
+    folder, images = loaded_elsewhere
+    steps, threshold, _ = SEARCHES[name]
+    defense = export.named("digits", solver=name, steps=steps, threshold=threshold)
+    scaled = export.scaled(tf.constant(images[name]), defense.bounds)
+    answer, seedless = defense(scaled, seed=SEED), defense(scaled)
+    assert np.any(answer.rejected)
+    assert not np.all(answer.rejected)
+    assert name == "lm" or not np.array_equal(seedless.codes, answer.codes)
+
+    def classified(answer):
+        return {
+            "label": answer.predictions,
+            "probabilities": tf.nn.softmax(answer.logits),
+            "distance": answer.distances,
+            "accepted": ~answer.rejected,
+        }
+
+    def projected(answer):
+        return {"image": answer.projections, "code": answer.codes, "distance": answer.distances}
+
+    for signature, wanted in (("serving_default", classified(answer)), ("project", projected(answer))):
+        loaded = np.load(folder / f"{name}-{signature}.npz")
+        assert sorted(loaded.files) == sorted(wanted)
+        for part, values in wanted.items():
+            np.testing.assert_array_equal(loaded[part], values)
+            assert loaded[part].dtype == values.dtype
+    # By saved_model_cli: one without a seed, one with it.
+    for part, values in (projected(seedless) if name == "adam" else classified(answer)).items():
+        np.testing.assert_array_equal(np.load(folder / f"{name}-cli" / f"{part}.npy"), values)
+
+
+def test_a_card_names_what_is_baked_in(tmp_path, classifier, vae):
+    projector = inc.LatentProjector(vae.generator, inc.Adam(steps=7), inc.Normal(restarts=2))
+    defense = inc.InvertAndClassify(classifier, projector, threshold=2.5)
+    assert export.export(defense, tmp_path, "mine") == tmp_path / "mine" / "1"
+    written = export.export(defense, tmp_path, "mine", dtype="uint8", dataset="digits", checkpoints={"a": "b"})
+    assert written == tmp_path / "mine" / "2"
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["1", "2"]
+    card = json.loads((written / "assets" / "card.json").read_text())
+    assert (card["name"], card["version"], card["dataset"], card["checkpoints"]) == ("mine", 2, "digits", {"a": "b"})
+    assert card["images"] == {"dtype": "uint8", "shape": [None, 28, 28, 1], "range": [0, 255]}
+    assert (card["threshold"], card["bounds"]) == (2.5, [0.0, 1.0])
+    assert card["projector"]["solver"] == {"class": "Adam", "learning_rate": 0.1, "steps": 7, "tolerance": 0.0}
+    assert card["projector"]["start"] == {"class": "Normal", "restarts": 2, "stddev": 1.0}
+
+
+def test_a_saved_defence_is_exported_as_it_is(tmp_path, classifier, vae, digits):
+    defense = inc.InvertAndClassify(classifier, inc.EncoderProjector(vae.encoder, vae.generator), threshold=3.0)
+    before = defense(digits.images[:4])
+    defense.save(tmp_path / "mine.keras")
+    written = export.export_named(str(tmp_path / "mine.keras"), tmp_path / "models")
+    assert written == tmp_path / "models" / "mine" / "1"
+    answer = tf.saved_model.load(str(written)).signatures["serving_default"](
+        images=tf.constant(digits.images[:4]), seed=tf.constant(0)
+    )
+    np.testing.assert_allclose(answer["distance"], before.distances, rtol=1e-6)  # without a search nothing is a graph
+    np.testing.assert_array_equal(answer["label"], before.predictions)
+
+
+def test_the_deep_image_prior_is_exported_with_any_classifier(tmp_path):
+    layers = [keras.layers.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "three.keras")
+    defense = export.named("dip", steps=3, classifier=str(tmp_path / "three.keras"))
+    written = export.export(defense, tmp_path, "dip")
+    card = json.loads((written / "assets" / "card.json").read_text())
+    assert (card["bounds"], card["threshold"]) == ([-1.0, 1.0], None)
+    assert (card["projector"]["class"], card["projector"]["steps"]) == ("DeepImagePrior", 3)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    found = tf.saved_model.load(str(written)).signatures["project"](images=tf.constant(images), seed=tf.constant(SEED))
+    wanted = defense(images, seed=SEED)
+    np.testing.assert_array_equal(found["image"], wanted.projections)
+    np.testing.assert_array_equal(found["distance"], wanted.distances)
+    assert found["code"].shape == (2, 0)
+
+
+def test_celeba_is_exported_once_its_checkpoints_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path))
+    checkpoints.save(celeba.classifier(), "celeba-gender", {"bounds": [-1.0, 1.0]})
+    with pytest.raises(InputError, match="There is no checkpoint 'celeba-began'"):
+        export.named("celeba", threshold=9.0)
+    checkpoints.save(celeba.began(width=4, latent_dim=8, latent_stddev=3.0), "celeba-began", {})
+    defense = export.named("celeba", steps=3, threshold=9.0)
+    written = export.export(defense, tmp_path / "models", "celeba", dtype="uint8")
+    card = json.loads((written / "assets" / "card.json").read_text())
+    assert card["projector"]["solver"] == {"class": "Adam", "learning_rate": 0.01, "steps": 3, "tolerance": 0.0}
+    assert card["projector"]["start"]["stddev"] == 3.0
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    found = tf.saved_model.load(str(written)).signatures["project"](images=tf.constant(images), seed=tf.constant(0))
+    wanted = defense(export.scaled(tf.constant(images), (-1.0, 1.0)))
+    np.testing.assert_array_equal(found["distance"], wanted.distances)
+
+
+def test_seeds_that_differ_are_refused(classifier, vae, digits):
+    projector = inc.LatentProjector(vae.generator, inc.Adam(steps=2))
+    graphs = export.signatures(inc.InvertAndClassify(classifier, projector))
+    images = tf.constant(digits.images[:2])
+    same, one = graphs["project"](images, tf.constant([5, 5])), graphs["project"](images, tf.constant(5))
+    np.testing.assert_array_equal(same["code"], one["code"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the same seed"):
+        graphs["project"](images, tf.constant([5, 6]))
+
+
+def test_the_default_threshold_rejects_one_clean_image_in_twenty():
+    defense = export.named("digits", solver="lm")
+    clean = inc.data.load("digits", "validation").images[:200]
+    assert np.sum(defense(clean).rejected) == 10
+    assert isinstance(defense.projector.start, inc.FromEncoder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"model": "minst"}, "There is no defence 'minst'; there are mnist, digits, celeba, dip"),
+        ({"model": "digits", "solver": "newton"}, "There is no solver 'newton'"),
+        ({"model": "digits", "classifier": "a"}, "'digits' has its own classifier; only 'dip' takes one"),
+        ({"model": "dip", "solver": "lm"}, "cannot be 'lm'"),
+        ({"model": "dip", "classifier": "a.keras"}, "There is no file 'a.keras'"),
+        ({"model": "digits", "steps": 0}, "steps is 0; it must be at least 1"),
+        ({"model": "digits", "threshold": -1.0}, "threshold η is -1.0"),
+        ({"model": "digits", "threshold": 1.0, "dtype": "int8"}, "type is 'int8'; it must be float32 or uint8"),
+        ({"model": "digits", "threshold": 1.0, "name": "a:b"}, "The name is 'a:b'"),
+        ({"model": "nowhere.keras"}, "There is no file 'nowhere.keras'"),
+        ({"model": "nowhere.keras", "steps": 3}, "cannot be given anew"),
+        ({"model": "digits-classifier.keras"}, "holds a Sequential; it must hold an InvertAndClassify"),
+        ({"model": "text.keras"}, r"text.keras' cannot be loaded"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.keras").write_text("no zip file")
+    (tmp_path / "digits-classifier.keras").symlink_to(checkpoints.directory() / "digits-classifier.keras")
+    with pytest.raises(InputError, match=sentence) as error:
+        export.export_named(directory=tmp_path / "models", **arguments)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_failed_export_leaves_no_version(tmp_path, classifier, vae, monkeypatch):
+    def fails(*arguments, **options):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(tf.saved_model, "save", fails)
+    defense = inc.InvertAndClassify(classifier, inc.LatentProjector(vae.generator))
+    with pytest.raises(OSError, match="disk is full"):
+        export.export(defense, tmp_path, "mine")
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_the_command_line_exports(tmp_path):
+    words = ["export", "digits", str(tmp_path), "--solver", "lm", "--steps", "3", "--threshold", "2", "--uint8"]
+    done = CliRunner().invoke(main, words)
+    assert done.output.splitlines()[-1] == str(tmp_path / "digits" / "1")
+    card = json.loads((tmp_path / "digits" / "1" / "assets" / "card.json").read_text())
+    assert card["projector"]["solver"]["max_steps"] == 3
+    assert set(card["checkpoints"]) == {"digits-classifier", "digits-vae"}
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(main, ["export", "digits", str(tmp_path / "file"), "--threshold", "2"])
+    assert done.exit_code == 1
+    assert "is not a folder" in done.output
