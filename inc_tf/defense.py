@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from inc_tf.checks import ChecksImages
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages
 
 
 class Classification(NamedTuple):

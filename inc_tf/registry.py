@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from inc_tf.errors import InputError
@@ -12,14 +13,16 @@ Declared = TypeVar("Declared")
 
 
 class Registry(Generic[Declared]):
-    """Declarations of one kind by name, in the order in which they were made.
+    """Declarations of one kind by name, in the order in which they were listed or made.
 
     Args:
       kind: what one is called in a message, e.g. `"attack"`.
+      modules: the module that declares each name, for names that are to be known before it is imported.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, modules: Mapping[str, str] | None = None):
         self.kind = kind
+        self._modules = dict(modules or {})
         self._declared: dict[str, Declared] = {}
 
     def add(self, name: str, declaration: Declared) -> Declared:
@@ -29,18 +32,28 @@ class Registry(Generic[Declared]):
 
     def __getitem__(self, name: str) -> Declared:
         """The declaration of `name`. Raises `InputError` for a name that is not declared."""
+        self.check(name)
         if name not in self._declared:
-            close = difflib.get_close_matches(name, self._declared, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"There is no {self.kind} {name!r}; there are {', '.join(self._declared)}.{hint}")
+            importlib.import_module(self._modules[name])
         return self._declared[name]
 
+    def get(self, name: str) -> Declared | None:
+        """The declaration of `name`; None for a name that is not declared."""
+        return self[name] if name in self else None
+
+    def check(self, name: str) -> None:
+        """Raise `InputError` where `name` is not declared, with a name that is spelled nearly so."""
+        if name not in self:
+            close = difflib.get_close_matches(name, list(self), n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"There is no {self.kind} {name!r}; there are {', '.join(self)}.{hint}")
+
     def __contains__(self, name: object) -> bool:
-        return name in self._declared
+        return name in self._modules or name in self._declared
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._declared)
+        return iter(dict.fromkeys([*self._modules, *self._declared]))
 
     def values(self) -> Iterator[Declared]:
         """The declarations, in order."""
-        return iter(self._declared.values())
+        return (self[name] for name in self)

@@ -1,10 +1,15 @@
 """How the library's parts go into files and come out of them again."""
 
+import hashlib
+import json
+import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from inc_tf.errors import InputError
 
@@ -31,6 +36,71 @@ def deserialized(config: dict, *names: str) -> dict:
     return {
         name: keras.saving.deserialize_keras_object(value) if name in names else value for name, value in config.items()
     }
+
+
+_OF_THE_LAYER = ("name", "dtype", "trainable")
+
+
+def configuration(part: Any) -> Any:
+    """What a part of a defence is, as plain values: its class and arguments, each model by the hash of its content.
+
+    Two parts of one configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays and
+    plain values, and raises `TypeError` for others.
+    """
+    kind = {"class": type(part).__name__}
+    if isinstance(part, keras.Model) and not hasattr(part, "projector"):
+        return {**kind, "sha256": digest(part)}
+    if isinstance(part, keras.Layer):
+        names = [name for name in part.get_config() if name not in _OF_THE_LAYER]
+        return {**kind, **{name: configuration(getattr(part, name)) for name in names}}
+    if is_dataclass(part) and not isinstance(part, type):
+        return {**kind, **{one.name: configuration(getattr(part, one.name)) for one in fields(part)}}
+    if isinstance(part, dict):
+        return {str(name): configuration(value) for name, value in part.items()}
+    if isinstance(part, tuple | list):
+        return [configuration(value) for value in part]
+    if isinstance(part, np.ndarray):
+        return {"shape": list(part.shape), "sha256": hashlib.sha256(np.ascontiguousarray(part)).hexdigest()}
+    if isinstance(part, np.generic):
+        return part.item()
+    if isinstance(part, float) and not math.isfinite(part):
+        return str(part)  # JSON knows no infinity
+    if part is None or isinstance(part, str | int | float):
+        return part
+    raise TypeError(f"{type(part).__name__} has no configuration")
+
+
+def content_hash(plain: Any) -> str:
+    """The SHA-256 of plain values, such as a `configuration`, in hexadecimal."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def digest(model: keras.Model) -> str:
+    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter."""
+    config = keras.saving.serialize_keras_object(model)
+    names: dict[str, str] = {}
+
+    def find(value: Any) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                names.setdefault(value["name"], f"layer {len(names)}")
+            value = list(value.values())
+        if isinstance(value, list | tuple):
+            for one in value:
+                find(one)
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: renamed(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [renamed(one) for one in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    find(config)
+    found = hashlib.sha256(json.dumps(renamed(config), sort_keys=True, default=str).encode())
+    for weight in model.weights:
+        found.update(np.ascontiguousarray(weight.numpy()))
+    return found.hexdigest()
 
 
 def load_file(path: Path) -> keras.Model:

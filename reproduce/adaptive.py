@@ -3,30 +3,28 @@
 Not in the paper, whose attacks know the classifier alone.
 """
 
-from pathlib import Path
-
 import click
 
-from inc_tf.evaluation.page import CONTROLS, page, scaled
-from inc_tf.evaluation.experiment import Experiment, options
-from inc_tf.evaluation.sweep import CLASSIFIERS
+from inc_tf import zoo
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation import page
+from inc_tf.evaluation.run import Options, experiment
+
+SEARCHES = ("inc", "inc-fast")
+CONTROLS = ("undefended", "autoencode", "manifold-trained", "pgd-trained")
 
 
-@click.command("adaptive")
-@options(quick=100)
-@click.option("--n-dear", default=10, show_default=True, help="Images for the attacks through a search.")
+@script("adaptive", quick=100)
+@click.option("--n-search", default=10, show_default=True, help="Images for the attacks that ask a search.")
 @click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3]")
-def main(
-    dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_dear: int, epsilons: tuple[float, ...]
-) -> None:
+def main(options: Options, n_search: int, epsilons: tuple[float, ...]) -> None:
     """Attacks that know the defence, every defence, and the worst case."""
-    experiment = Experiment(
-        dataset, n, full, seed, out, quiet, models=("classifier", "generative"), optional=("robust", "pgd")
-    )
-    experiment.record.deviations.append("Not in the paper: it attacks the classifier, not the search.")
-    images = experiment.data
-    controls = [name for name in CONTROLS if CLASSIFIERS.get(name, "classifier") in experiment.models]
-    page(experiment, scaled(images.bounds, images.images.shape[1:], n_dear, epsilons), controls)
+    run = experiment(options, "classifier", "generative", optional=("manifold-trained", "pgd-trained"))
+    run.record.deviations.append("Not in the paper: it attacks the classifier, not the search.")
+    controls = tuple(name for name in CONTROLS if set(zoo.DEFENSES[name].parts) <= run.bench.parts.models.keys())
+    spend = page.budget(run.images.bounds, run.images.images.shape[1:], n_search, epsilons)
+    page.page(run, spend, page.Cast(SEARCHES, controls))
+    run.finish(page.table(run.record), page.draw)
 
 
 if __name__ == "__main__":

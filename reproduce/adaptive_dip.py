@@ -7,69 +7,61 @@ the clean image and of BIM's. Its images are then shown to the defence itself.
 
 import functools
 
-import click
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
-import inc_tf as inc
 from inc_tf import data
+from inc_tf.attacks import METHODS
 from inc_tf.attacks.differentiable import low_pass
-from inc_tf.evaluation.records import Record
+from inc_tf.cli.scripts import photograph_script
 from inc_tf.evaluation import photographs
 from inc_tf.evaluation.page import WORST
-from inc_tf.evaluation.experiment import draw_shares, percent
-from inc_tf.evaluation.photographs import LIMITS, Craft, Photographs, options
+from inc_tf.evaluation.photographs import LIMITS, Later, Photographs, Photography
+from inc_tf.evaluation.plots import draw_shares
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.sweep import CLEAN, Attack
+from inc_tf.evaluation.tables import markdown, percent
+from inc_tf.evaluation.units import Bench, Unit
+from inc_tf.saving import configuration
 
 STEPS = 20
 EPSILONS = (0.05, 0.1)
-ATTACKS = [Attack("low-pass", epsilon, {"pgd": STEPS}) for epsilon in EPSILONS]
+ATTACKS = [Attack("low-pass", epsilon) for epsilon in EPSILONS]
 LABELS = {"bim": "BIM", "low-pass": "PGD through a low-pass stand-in", WORST: "worst case, image by image"}
 
 
-class Adaptive(Photographs):
-    """Table 2's run, and besides it the attacks through the stand-in."""
-
-    def craft(self, image: data.Dataset, attack: Attack) -> Craft:
-        if attack not in ATTACKS:
-            return super().craft(image, attack)
-        near = self.pictures([image], photographs.ATTACKS)["projection"]
-        return functools.partial(_craft, near=near)
-
-
-def _craft(classifier: keras.Model, image: data.Dataset, attack: Attack, near: np.ndarray) -> np.ndarray:
-    found = inc.attacks.pgd(
-        low_pass(classifier, image.images[0], near),
-        image.images,
-        image.labels,
-        bounds=image.bounds,
-        epsilon=attack.epsilon or 0.0,
-        steps=STEPS,
-        loss="margin",
-    )
-    return found.numpy()[0]
-
-
-@click.command("adaptive_dip")
-@options
-def main(**arguments) -> None:
+@photograph_script("adaptive_dip")
+def main(options: Options, wanted: Photography) -> None:
     """The deep image prior under PGD through a stand-in for it; what Table 2 has finished is not computed again."""
-    run = Adaptive(**arguments)
-    found = run.answers()
-    found |= run.answers(ATTACKS)
+    prior = Photographs(options, wanted)
+    run, found = prior.run, prior.answers()
+    found |= prior.answers(ATTACKS, functools.partial(_unit, prior))
     run.record.deviations.append("Not in the paper, whose attacks on photographs do not know the defence.")
     limit = LIMITS["dip"]
-    clean = run.limited(found[CLEAN], limit)["right"]
+    clean = prior.limited(found[CLEAN], limit)["right"]
     for attack in (CLEAN, *photographs.ATTACKS[2:], *ATTACKS):
         answer, labels = found[attack], {"attack": attack.name, "epsilon": attack.epsilon}
-        run.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
-        run.add_row(run.limited(answer, limit), None, defense="dip", **labels)
+        prior.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
+        prior.add_row(prior.limited(answer, limit), None, defense="dip", **labels)
     for epsilon in EPSILONS:
-        right = [clean, *(run.limited(found[a], limit)["right"] for a in found if a.epsilon == epsilon)]
-        run.add_row({"right": np.all(right, axis=0)}, None, defense="dip", attack=WORST, epsilon=epsilon)
+        right = [clean, *(prior.limited(found[a], limit)["right"] for a in found if a.epsilon == epsilon)]
+        prior.add_row({"right": np.all(right, axis=0)}, None, defense="dip", attack=WORST, epsilon=epsilon)
     run.finish(table(run.record), draw)
+
+
+def _unit(prior: Photographs, image: data.Dataset, attack: Attack) -> Unit:
+    near = [prior.unit(image, one) for one in photographs.ATTACKS]
+    settings = METHODS["pgd"].settings(epsilon=attack.epsilon, steps=STEPS, loss="margin")
+    read = Later(lambda: prior.pictures(near)["projection"])
+    craft = functools.partial(_craft, near=read, settings=settings)
+    return prior.unit(image, attack, craft, method=configuration(settings), near=[one.key for one in near])
+
+
+def _craft(bench: Bench, image: data.Dataset, near: Later, settings: dict) -> np.ndarray:
+    """PGD through the stand-in around one image, whose reconstructions `near` it are read."""
+    target = low_pass(bench.parts["classifier"], image.images[0], near())
+    return METHODS["pgd"].function(target, image.images, image.labels, bounds=image.bounds, **settings).numpy()[0]
 
 
 def table(record: Record) -> str:
@@ -83,7 +75,7 @@ def table(record: Record) -> str:
             [labels[row["attack"]], f"{row['epsilon']:g}", *map(percent, bare), *[""] * (not bare), percent(row)]
         )
     headers = [f"attack, n = {record.rows[0]['n']}", "ε", "undefended", f"DIP, at most {LIMITS['dip']} steps"]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return markdown(lines, headers)
 
 
 def draw(record: Record) -> plt.Figure:

@@ -4,19 +4,21 @@ Not in the paper. One generator is one draw of a random recipe, and what `adapti
 faces the search hardly ever reaches its minimum, so that a gradient taken there is only nearly right.
 """
 
-from pathlib import Path
+from dataclasses import replace
 
 import click
 import matplotlib.pyplot as plt
-from tabulate import tabulate
 
-from inc_tf import estimates
+from inc_tf import data, estimates, zoo
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.page import WORST, worst
+from inc_tf.evaluation.plots import draw_shares
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.store import Arrays
-from inc_tf.evaluation.page import SEARCHES, WORST, worst
-from inc_tf.evaluation.experiment import CHECKPOINTS, Experiment, draw_shares, options, percent
-from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
+from inc_tf.evaluation.run import Options, experiment
+from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
+from inc_tf.evaluation.tables import markdown, percent
 
+SEARCHES = {name: zoo.DEFENSES[name].label for name in ("inc", "inc-fast")}
 GENERATORS = ("generative", "generative-seed-1", "generative-seed-2")
 EPSILONS = {"mnist": (0.1, 0.2, 0.3), "celeb_a": (0.05, 0.1, 0.2)}  # MNIST's in [0, 1], CelebA's in [−1, 1]
 ATTACKS: dict[str, dict[str, dict]] = {
@@ -53,24 +55,18 @@ SAID = {
 }
 
 
-@click.command("adaptive_generators")
-@options(quick=50, also=("celeb_a",))
+@script("adaptive_generators", quick=50, also=("celeb_a",))
 @click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: three, by data set]")
 @click.option("--n-search", type=int, help="Images for the paper's search.  [default: all]")
-def main(
-    dataset: str,
-    n: int,
-    full: bool,
-    seed: int,
-    out: Path,
-    quiet: bool,
-    epsilons: tuple[float, ...],
-    n_search: int | None,
-) -> None:
+def main(options: Options, epsilons: tuple[float, ...], n_search: int | None) -> None:
     """Attacks that know the defence, behind generators of three seeds, or behind BEGAN."""
-    models = ("classifier", "generative")
-    first = Experiment(dataset, n, full, seed, out, quiet, models)
-    name = first.record.dataset
+    runs = [experiment(options, "classifier", "generative")]
+    first = runs[0]
+    name = first.images.name
+    checkpoints = data.SOURCES[name].checkpoints
+    for part in GENERATORS[1:]:
+        if part in checkpoints:
+            runs.append(experiment(replace(options, dataset=name), "classifier", "generative", generative=part))
     kind = "celeb_a" if name == "celeb_a" else "mnist"
     first.record.deviations += ["Not in the paper, which attacks the classifier behind one generator.", SAID[kind]]
     attacks = [
@@ -78,22 +74,16 @@ def main(
         for attack, settings in ATTACKS[kind].items()
         for epsilon in epsilons or EPSILONS[kind]
     ]
-    others = [
-        Experiment(name, n, full, seed, out, quiet, models, generative=part)
-        for part in GENERATORS[1:]
-        if part in CHECKPOINTS[name]
-    ]
-    runs = [first, *others]
     for number, run in enumerate(runs):
         for search in SEARCHES:
-            images = run.data if search == "inc-fast" or n_search is None else run.data.take(n_search)
+            images = run.images if search == "inc-fast" or n_search is None else run.images.take(n_search)
             _add(first.record, search, number, sweep(run, images, [CLEAN, *attacks], [search]))
     first.record.checkpoints = {card: sha for run in runs for card, sha in run.record.checkpoints.items()}
     first.record.seconds = round(sum(run.store.seconds for run in runs), 1)
     first.finish(table(first.record), draw)
 
 
-def _add(record: Record, search: str, number: int, answers: dict[tuple[Attack, str], Arrays]) -> None:
+def _add(record: Record, search: str, number: int, answers: Answers) -> None:
     """Add the accuracies behind the generator of that number, and those under the worst of the attacks."""
     defense = f"{search}-seed-{number}"
     for (attack, _), answer in answers.items():
@@ -128,7 +118,7 @@ def table(record: Record) -> str:
         ]
         for attack, epsilon in sorted(cases, key=lambda case: (order.index(case[0]), case[1]))
     ]
-    return tabulate(rows, ["attack", "ε", *shown.values()], tablefmt="github", disable_numparse=True)
+    return markdown(rows, ["attack", "ε", *shown.values()])
 
 
 def draw(record: Record) -> plt.Figure:

@@ -11,22 +11,22 @@ import click
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
-import inc_tf as inc
-from inc_tf import checkpoints
-from inc_tf import estimates
+from inc_tf import checkpoints, data, estimates, zoo
+from inc_tf.cli.scripts import script
 from inc_tf.errors import InputError
+from inc_tf.evaluation.plots import whiskers
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import CHECKPOINTS, Experiment, options, percent
-from inc_tf.evaluation.sweep import CLEAN, SEARCHES, Attack, attack_name, sweep
+from inc_tf.evaluation.run import Options, Run, experiment
+from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
+from inc_tf.evaluation.tables import markdown, percent
+from inc_tf.zoo import GenerativeModel
 
 ATTACKS = [CLEAN, Attack("fgsm", 0.1)]
 DEFENSE = "inc-fast"
 
 
-@click.command("began_training")
-@options(quick=100, papers="celeb_a")
+@script("began_training", quick=100, papers="celeb_a")
 @click.option(
     "--snapshots",
     default="runs/celeba-began/snapshots",
@@ -34,21 +34,21 @@ DEFENSE = "inc-fast"
     show_default=True,
     help="The folder of <step>.weights.h5.",
 )
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, snapshots: Path) -> None:
+def main(options: Options, snapshots: Path) -> None:
     """INC's accuracy against its reconstruction error, snapshot by snapshot of BEGAN's training."""
-    if dataset != "celeb_a":
-        raise InputError(f"--dataset is {dataset!r}; BEGAN is trained on celeb_a only.")
+    if options.dataset != "celeb_a":
+        raise InputError(f"--dataset is {options.dataset!r}; BEGAN is trained on celeb_a only.")
     files = {int(path.name.split(".")[0]): path for path in snapshots.glob("*.weights.h5")}
     if not files:
         raise InputError(f"{str(snapshots)!r} holds no snapshots; `inc train celeba-began` leaves them there.")
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
-    experiment.record.deviations.append("Not in the paper.")
-    shipped, card = experiment.models["generative"].generator, checkpoints.card(CHECKPOINTS[dataset]["generative"])
-    generators = {step: (_generator(shipped, path), checkpoints.sha256(path)) for step, path in sorted(files.items())}
-    generators[card["steps"]] = shipped, card["sha256"]
-    for step, (generator, sha256) in generators.items():
-        _add(experiment, step, generator, sha256)
-    experiment.finish(table(experiment.record, list(generators)), lambda record: draw(record, list(generators)))
+    run = experiment(options, "classifier", "generative", papers="celeb_a")
+    run.record.deviations.append("Not in the paper.")
+    checkpoint = data.SOURCES["celeb_a"].checkpoints["generative"]
+    shipped, steps = run.bench.parts.generator, checkpoints.card(checkpoint)["steps"]
+    generators = {step: _generator(shipped, path) for step, path in sorted(files.items())} | {steps: shipped}
+    for step, generator in generators.items():
+        _add(run, step, generator)
+    run.finish(table(run.record, list(generators)), lambda record: draw(record, list(generators)))
 
 
 def _generator(shipped: keras.Model, path: Path) -> keras.Model:
@@ -63,20 +63,17 @@ def _generator(shipped: keras.Model, path: Path) -> keras.Model:
     return generator
 
 
-def _add(experiment: Experiment, step: int, generator: keras.Model, sha256: str) -> None:
+def _add(run: Run, step: int, generator: keras.Model) -> None:
     """Add the accuracy and the error of one snapshot to the record."""
-    experiment.made[DEFENSE] = inc.InvertAndClassify(
-        experiment.models["classifier"],
-        inc.LatentProjector(generator, *SEARCHES["celeb_a"][DEFENSE]),
-        bounds=experiment.data.bounds,
-    )
-    attacks = [replace(attack, surrogate={"snapshot": sha256}) for attack in ATTACKS]
-    answers = sweep(experiment, experiment.data, attacks, [DEFENSE])
+    name = f"{DEFENSE}@{step}"
+    parts = replace(run.bench.parts, models={**run.bench.parts.models, "generative": GenerativeModel(generator)})
+    run.bench.made[name] = zoo.build(DEFENSE, parts)
+    answers = sweep(run, run.images, ATTACKS, [name])
     for (attack, _), answer in answers.items():
         labels: dict = {"defense": DEFENSE, "attack": attack.name, "epsilon": attack.epsilon}
-        errors = np.square(answer["distance"]) / experiment.data.images[0].size
-        experiment.record.add(estimates.share(answer["correct"]), metric=f"accuracy@{step}", **labels)
-        experiment.record.add(estimates.mean(errors), metric=f"mse@{step}", **labels)
+        errors = np.square(answer["distance"]) / run.images.images[0].size
+        run.record.add(estimates.share(answer["correct"]), metric=f"accuracy@{step}", **labels)
+        run.record.add(estimates.mean(errors), metric=f"mse@{step}", **labels)
 
 
 def table(record: Record, steps: list[int]) -> str:
@@ -89,9 +86,9 @@ def table(record: Record, steps: list[int]) -> str:
             for attack in ATTACKS
         ]
         rows.append([step, found[0]["n"], *(f"{row['value']:.4f}" for row in found[:2]), *map(percent, found[2:])])
-    names = [attack_name(attack) for attack in ATTACKS]
+    names = [attack.label for attack in ATTACKS]
     header = ["steps", "n", *(f"mse, {name}" for name in names), *(f"accuracy, {name}" for name in names)]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def draw(record: Record, steps: list[int]) -> plt.Figure:
@@ -100,9 +97,8 @@ def draw(record: Record, steps: list[int]) -> plt.Figure:
     for attack in ATTACKS:
         rows = [record.one(attack=attack.name, metric=f"accuracy@{step}") for step in steps]
         errors = [record.one(attack=attack.name, metric=f"mse@{step}")["value"] for step in steps]
-        values = np.array([100 * row["value"] for row in rows])
-        whiskers = [values - [100 * row["low"] for row in rows], [100 * row["high"] for row in rows] - values]
-        axes.errorbar(errors, values, yerr=whiskers, marker="o", capsize=2, label=attack_name(attack))
+        values, reach = whiskers(rows, 100)
+        axes.errorbar(errors, values, yerr=reach, marker="o", capsize=2, label=attack.label)
         for step, error, value in zip(steps, errors, values, strict=True):
             axes.annotate(f"{step:,}", (error, value), xytext=(3, 4), textcoords="offset points", fontsize="x-small")
     axes.set(xlabel="mean squared error of the projection, a pixel", ylabel="accuracy, %")

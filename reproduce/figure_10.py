@@ -6,32 +6,32 @@ finished work where that has the same options.
 
 from typing import Any
 
-import click
 import matplotlib.pyplot as plt
 import tensorflow as tf
-from tabulate import tabulate
 
+from inc_tf.cli.scripts import photograph_script
+from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, Photography
+from inc_tf.evaluation.plots import image_rows
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import image_rows, percent
-from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, options
-from inc_tf.evaluation.sweep import CLEAN, attack_name
+from inc_tf.evaluation.run import Options
+from inc_tf.evaluation.sweep import CLEAN
+from inc_tf.evaluation.tables import markdown, percent
 
 SHOWN = ATTACKS[2]
 COLUMNS = 8
 
 
-@click.command("figure_10")
-@options
-def main(**arguments) -> None:
+@photograph_script("figure_10")
+def main(options: Options, wanted: Photography) -> None:
     """Figure 10: photographs and attacked photographs, their reconstructions, and what the classifier makes of each."""
-    run = Photographs(**arguments)
-    found = run.answers()
+    photographs = Photographs(options, wanted)
+    run, found = photographs.run, photographs.answers()
     for attack in (CLEAN, SHOWN):
         answer = found[attack]
         labels: dict[str, Any] = {"attack": attack.name, "epsilon": attack.epsilon}
-        run.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
-        run.add_row(run.limited(answer, LIMITS["dip"]), None, defense="dip", **labels)
-    run.finish(table(run.record), lambda record: draw(run))
+        photographs.add_row({"right": answer["undefended"]}, None, defense="undefended", **labels)
+        photographs.add_row(photographs.limited(answer, LIMITS["dip"]), None, defense="dip", **labels)
+    run.finish(table(run.record), lambda record: draw(photographs))
 
 
 def table(record: Record) -> str:
@@ -40,27 +40,29 @@ def table(record: Record) -> str:
         [row["defense"], row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
         for row in record.select(metric="accuracy")
     ]
-    return tabulate(rows, ["defence", "attack", "ε", "n", "accuracy"], tablefmt="github", disable_numparse=True)
+    return markdown(rows, ["defence", "attack", "ε", "n", "accuracy"])
 
 
-def draw(run: Photographs) -> plt.Figure:
+def draw(photographs: Photographs) -> plt.Figure:
     """The first images, a row each; over each the probability of its true class, red where another is likelier."""
-    columns = min(COLUMNS, len(run.units))
-    clean, attacked = (run.pictures(run.units[:columns], [attack]) for attack in (CLEAN, SHOWN))
+    shown = photographs.units[:COLUMNS]
+    clean, attacked = (
+        photographs.pictures([photographs.unit(image, attack) for image in shown]) for attack in (CLEAN, SHOWN)
+    )
     rows = {
         "x": clean["attacked"],
         "G(z)": clean["projection"],
         "x_adv": attacked["attacked"],
         "G(z), x_adv": attacked["projection"],
     }
-    figure, axes = image_rows(rows, run.data.bounds, columns)
+    figure, axes = image_rows(rows, photographs.run.images.bounds, len(shown))
     for line, images in zip(axes, rows.values(), strict=True):
-        confidences = tf.nn.softmax(run.classifier(images)).numpy()
-        for cell, confidence, unit in zip(line, confidences, run.units, strict=False):
-            true = unit.labels[0]
+        confidences = tf.nn.softmax(photographs.classifier(images)).numpy()
+        for cell, confidence, image in zip(line, confidences, shown, strict=True):
+            true = image.labels[0]
             color = "black" if confidence.argmax() == true else "red"
             cell.set_title(f"{100 * confidence[true]:.0f} %", fontsize="small", color=color)
-    figure.suptitle(f"Figure 10: {attack_name(SHOWN)}; the true class's probability, red where another is likelier")
+    figure.suptitle(f"Figure 10: {SHOWN.label}; the true class's probability, red where another is likelier")
     return figure
 
 

@@ -4,12 +4,11 @@ The projection by a search and the projection by one pass through the VAE's enco
 classifier C, under FGSM on the whole C∘G∘E, which has gradients (eq. (12)), and under PGD on it.
 """
 
-from pathlib import Path
-
-import click
-
-from inc_tf.evaluation.experiment import Experiment, accuracy_panels, accuracy_table, options
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import accuracy_panels
+from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.tables import accuracies
 
 EPSILONS = (0.1, 0.2, 0.3)
 ATTACKS = {
@@ -20,15 +19,14 @@ ATTACKS = {
 DEFENSES = {"autoencode": "Autoencode-and-Classify", "inc": "Invert-and-Classify"}
 
 
-@click.command("figure_12")
-@options(quick=100)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_12", quick=100)
+def main(options: Options) -> None:
     """Figure 12: INC and Autoencode-and-Classify, under FGSM and under the autoencoder's own attack."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
+    run = experiment(options, "classifier", "generative")
     attacks = [CLEAN, *(Attack(name, epsilon) for name in ATTACKS for epsilon in EPSILONS)]
-    add_accuracies(experiment, sweep(experiment, experiment.data, attacks, ["undefended", *DEFENSES]))
-    experiment.finish(
-        accuracy_table(experiment.record, ATTACKS, EPSILONS, {"undefended": "undefended", **DEFENSES}),
+    add_accuracies(run, sweep(run, run.images, attacks, ["undefended", *DEFENSES]))
+    run.finish(
+        accuracies(run.record, ATTACKS, EPSILONS, {"undefended": "undefended", **DEFENSES}),
         lambda record: accuracy_panels(record, "Figure 12", ATTACKS, DEFENSES),
     )
 

@@ -4,38 +4,34 @@ A VAE with two latent dimensions, so that the whole latent space can be drawn: c
 code of each clean image and of its attacked twin, by the encoder and by the search.
 """
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
 from inc_tf import estimates
+from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.tables import markdown
 
 EPSILON = 0.2
 SHOWN = 30
 DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)", "inc-fast": "… by the fast solver"}
 
 
-@click.command("figure_14")
-@options(quick=100)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_14", quick=100)
+def main(options: Options) -> None:
     """Figure 14: the two-dimensional latent space, and how far the attack on the autoencoder moves each code."""
-    models = ("classifier", "generative")
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models, generative="generative-2d")
+    run = experiment(options, "classifier", "generative", generative="generative-2d")
     attack = Attack("autoencode-fgsm", EPSILON)
-    answers = sweep(experiment, experiment.data, [CLEAN, attack], list(DEFENSES), keep=("codes",))
-    add_accuracies(experiment, answers)
+    answers = sweep(run, run.images, [CLEAN, attack], list(DEFENSES), keep=("codes",))
+    add_accuracies(run, answers)
     moves = {}
     for name in DEFENSES:
         moves[name] = tuple(answers[case, name]["codes"] for case in (CLEAN, attack))
         shift = estimates.mean(np.linalg.norm(moves[name][1] - moves[name][0], axis=1))
-        experiment.record.add(shift, metric="code_shift", defense=name, attack=attack.name, epsilon=EPSILON)
-    experiment.finish(table(experiment.record), lambda record: draw(record, experiment, moves))
+        run.record.add(shift, metric="code_shift", defense=name, attack=attack.name, epsilon=EPSILON)
+    run.finish(table(run.record), lambda record: draw(record, run, moves))
 
 
 def table(record: Record) -> str:
@@ -46,16 +42,16 @@ def table(record: Record) -> str:
         clean, attacked = (record.one(defense=name, metric="accuracy", epsilon=e)["value"] for e in (0.0, EPSILON))
         rows.append([label, shift["n"], f"{shift['value']:.2f}", f"{100 * clean:.1f} %", f"{100 * attacked:.1f} %"])
     header = ["code", "n", "mean shift", "accuracy, clean", f"accuracy, eq. (12) at ε {EPSILON}"]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
-def draw(record: Record, experiment: Experiment, moves: dict) -> plt.Figure:
+def draw(record: Record, run: Run, moves: dict) -> plt.Figure:
     """The latent space by the class of G(z), with an arrow from each clean code to the attacked one."""
     reach = 1.1 * max(np.abs(part[:SHOWN]).max() for pair in moves.values() for part in pair)
     line = np.linspace(-reach, reach, 120, dtype=np.float32)
     codes = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    generated = experiment.models["generative"].generator.predict(codes, batch_size=1000, verbose=0)
-    classes = experiment.models["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
+    generated = run.bench.parts["generative"].generator.predict(codes, batch_size=1000, verbose=0)
+    classes = run.bench.parts["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
     figure, panels = plt.subplots(1, len(DEFENSES), figsize=(17, 5.5), sharey=True)
     for axes, (name, label) in zip(panels, DEFENSES.items(), strict=True):
         mesh = axes.pcolormesh(line, line, classes.reshape(120, 120), cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5)

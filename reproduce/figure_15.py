@@ -1,34 +1,31 @@
 """Figure 15: the autoencoder's detection strategy, by ‖x − G(E(x))‖₂ (Appendix A), under eq. (12)'s attack."""
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
-from tabulate import tabulate
 
 from inc_tf import estimates
+from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, options
-from inc_tf.evaluation.sweep import CLEAN, Attack, attack_name, sweep
+from inc_tf.evaluation.run import Options, experiment
+from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
+from inc_tf.evaluation.tables import interval, markdown
 
 ATTACKS = [Attack("autoencode-fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
 
 
-@click.command("figure_15")
-@options(quick=100)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_15", quick=100)
+def main(options: Options) -> None:
     """Figure 15: the distance between an image and its autoencoding, clean and under eq. (12)'s attack."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
-    answers = sweep(experiment, experiment.data, [CLEAN, *ATTACKS], ["autoencode"])
+    run = experiment(options, "classifier", "generative")
+    answers = sweep(run, run.images, [CLEAN, *ATTACKS], ["autoencode"])
     distances = {attack: answer["distance"] for (attack, _), answer in answers.items()}
     for attack, distance in distances.items():
         labels: dict = {"defense": "autoencode", "attack": attack.name, "epsilon": attack.epsilon}
-        experiment.record.add(estimates.mean(distance), metric="distance", **labels)
+        run.record.add(estimates.mean(distance), metric="distance", **labels)
         if attack != CLEAN:
-            experiment.record.add(
-                estimates.roc_area(distances[CLEAN], distance, seed=seed), metric="roc_area", **labels
+            run.record.add(
+                estimates.roc_area(distances[CLEAN], distance, seed=options.seed), metric="roc_area", **labels
             )
-    experiment.finish(table(experiment.record), lambda record: draw(record, distances))
+    run.finish(table(run.record), lambda record: draw(record, distances))
 
 
 def table(record: Record) -> str:
@@ -37,16 +34,16 @@ def table(record: Record) -> str:
     for attack in (CLEAN, *ATTACKS):
         distance = record.one(metric="distance", epsilon=attack.epsilon)
         area = record.select(metric="roc_area", epsilon=attack.epsilon)
-        shown = f"{area[0]['value']:.3f} ({area[0]['low']:.3f}–{area[0]['high']:.3f})" if area else "—"
-        rows.append([attack_name(attack), distance["n"], f"{distance['value']:.2f}", shown])
-    return tabulate(rows, ["attack", "n", "mean ‖x − G(E(x))‖₂", "ROC area"], tablefmt="github", disable_numparse=True)
+        shown = interval(area[0]) if area else "—"
+        rows.append([attack.label, distance["n"], f"{distance['value']:.2f}", shown])
+    return markdown(rows, ["attack", "n", "mean ‖x − G(E(x))‖₂", "ROC area"])
 
 
 def draw(record: Record, distances: dict) -> plt.Figure:
     """Histograms of the distance, clean and attacked."""
     figure, axes = plt.subplots(figsize=(7, 4))
     for attack, distance in distances.items():
-        axes.hist(distance, bins=40, alpha=0.5, density=True, label=attack_name(attack))
+        axes.hist(distance, bins=40, alpha=0.5, density=True, label=attack.label)
     n = record.rows[0]["n"]
     axes.set(xlabel="‖x − G(E(x))‖₂", ylabel="density", title=f"Figure 15: {record.dataset}, n = {n}")
     axes.legend()

@@ -1,26 +1,24 @@
 """Figure 3: the accuracy of the MNIST classifier, with and without INC, as FGSM's ε grows from 0 to 0.3."""
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
-from tabulate import tabulate
 
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import draw_shares
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, draw_shares, options, percent
+from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.tables import markdown, percent
 
 ATTACKS = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3))]
 DEFENSES = {"undefended": "undefended", "inc": "INC"}
 
 
-@click.command("figure_3")
-@options(quick=300)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_3", quick=300)
+def main(options: Options) -> None:
     """Figure 3: accuracy against FGSM's ε, with and without INC (Algorithm 1: Adam 0.1, T = 2000, R = 1)."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
-    add_accuracies(experiment, sweep(experiment, experiment.data, ATTACKS, list(DEFENSES)))
-    experiment.finish(table(experiment.record), draw)
+    run = experiment(options, "classifier", "generative")
+    add_accuracies(run, sweep(run, run.images, ATTACKS, list(DEFENSES)))
+    run.finish(table(run.record), draw)
 
 
 def table(record: Record, defenses: dict[str, str] = DEFENSES) -> str:
@@ -33,7 +31,7 @@ def table(record: Record, defenses: dict[str, str] = DEFENSES) -> str:
         mean_distances = " / ".join(f"{row['value']:.2f}" for row in distances)
         rows.append([f"{attack.epsilon:.2f}", *map(percent, accuracies), mean_distances])
     header = ["FGSM ε", *defenses.values(), "mean ‖G(z*) − x‖₂"]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def draw(record: Record, defenses: dict[str, str] = DEFENSES) -> plt.Figure:

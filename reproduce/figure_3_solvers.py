@@ -1,14 +1,12 @@
 """Figure 3 for each solver: whether a faster or nearer projection is a more robust one."""
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
 
+from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
-from reproduce import figure_3
-from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import add_accuracies, sweep
+from reproduce import figure_3
 
 DEFENSES = {
     "undefended": "undefended",
@@ -18,13 +16,12 @@ DEFENSES = {
 }
 
 
-@click.command("figure_3_solvers")
-@options(quick=100)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_3_solvers", quick=100)
+def main(options: Options) -> None:
     """Figure 3 with each solver: Adam, Levenberg–Marquardt and L-BFGS."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
-    add_accuracies(experiment, sweep(experiment, experiment.data, figure_3.ATTACKS, list(DEFENSES)))
-    experiment.finish(figure_3.table(experiment.record, DEFENSES), draw)
+    run = experiment(options, "classifier", "generative")
+    add_accuracies(run, sweep(run, run.images, figure_3.ATTACKS, list(DEFENSES)))
+    run.finish(figure_3.table(run.record, DEFENSES), draw)
 
 
 def draw(record: Record) -> plt.Figure:

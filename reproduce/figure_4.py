@@ -3,38 +3,36 @@
 CelebA may not be passed on: the plot shows its images, so it belongs into `results/`, which git ignores.
 """
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from tabulate import tabulate
 
-from inc_tf.evaluation.experiment import Experiment, image_rows, options, percent, titles
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import image_rows, titles
+from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, attack_images, sweep
+from inc_tf.evaluation.tables import markdown, percent
 
 EPSILON = 0.1
 COLUMNS = 8
 
 
-@click.command("figure_4")
-@options(quick=COLUMNS, papers="celeb_a")
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_4", quick=COLUMNS, papers="celeb_a")
+def main(options: Options) -> None:
     """Figure 4: images and attacked images, their projections, and what the classifier thinks of each."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
+    run = experiment(options, "classifier", "generative", papers="celeb_a")
     attack = Attack("fgsm", EPSILON)
-    experiment.record.deviations.append(f"The paper does not name the attack of this figure: FGSM at ε {EPSILON}.")
-    answers = sweep(experiment, experiment.data, [CLEAN, attack], ["undefended"])
-    projected = sweep(experiment, experiment.data, [CLEAN, attack], ["inc"], keep=("projections",))
-    add_accuracies(experiment, answers | projected)
+    run.record.deviations.append(f"The paper does not name the attack of this figure: FGSM at ε {EPSILON}.")
+    answers = sweep(run, run.images, [CLEAN, attack], ["undefended"])
+    projected = sweep(run, run.images, [CLEAN, attack], ["inc"], keep=("projections",))
+    add_accuracies(run, answers | projected)
     rows = {
-        "x": experiment.data.images,
+        "x": run.images.images,
         "G(z*)": projected[CLEAN, "inc"]["projections"],
-        "x_adv": attack_images(experiment, attack, experiment.data).images,
+        "x_adv": attack_images(run, attack, run.images).images,
         "G(z*_adv)": projected[attack, "inc"]["projections"],
     }
-    experiment.finish(table(experiment.record), lambda record: draw(experiment, rows))
+    run.finish(table(run.record), lambda record: draw(run, rows))
 
 
 def table(record) -> str:
@@ -43,16 +41,16 @@ def table(record) -> str:
         [row["defense"], row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
         for row in record.select(metric="accuracy")
     ]
-    return tabulate(rows, ["defence", "attack", "ε", "n", "accuracy"], tablefmt="github", disable_numparse=True)
+    return markdown(rows, ["defence", "attack", "ε", "n", "accuracy"])
 
 
-def draw(experiment: Experiment, rows: dict[str, np.ndarray]) -> plt.Figure:
+def draw(run: Run, rows: dict[str, np.ndarray]) -> plt.Figure:
     """The first images, a row each; over each the class and its probability, red where it is wrong."""
-    figure, axes = image_rows(rows, experiment.data.bounds, COLUMNS)
+    figure, axes = image_rows(rows, run.images.bounds, COLUMNS)
     for line, images in zip(axes, rows.values(), strict=True):
-        found = tf.nn.softmax(experiment.models["classifier"](images[:COLUMNS])).numpy()
-        titles(line, found, experiment.data.labels, experiment.record.dataset)
-    figure.suptitle(f"Figure 4: {experiment.record.dataset}, FGSM at ε = {EPSILON}; wrong classes in red")
+        found = tf.nn.softmax(run.bench.parts["classifier"](images[:COLUMNS])).numpy()
+        titles(line, found, run.images.labels, run.bench.parts.class_names)
+    figure.suptitle(f"Figure 4: {run.record.dataset}, FGSM at ε = {EPSILON}; wrong classes in red")
     return figure
 
 

@@ -4,19 +4,24 @@ The substitute has the inner classifier's architecture and learns INC's answers 
 FGSM and BIM find on it is tried on INC, over the images that both get right.
 """
 
-from pathlib import Path
+import functools
 
 import click
+import keras
 import matplotlib.pyplot as plt
-import numpy as np
-from tabulate import tabulate
 
-from inc_tf import data
-from inc_tf import estimates
-from inc_tf.attacks import substitute
+from inc_tf import data, estimates
+from inc_tf.attacks import surrogates
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import draw_shares
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, draw_shares, options, percent
-from inc_tf.evaluation.sweep import CLEAN, Attack, build_defense, sweep
+from inc_tf.evaluation.run import Options, Run, experiment
+from inc_tf.evaluation.store import Arrays
+from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
+from inc_tf.evaluation.tables import markdown, percent
+from inc_tf.evaluation.units import Bench, Unit
+from inc_tf.saving import content_hash
+from inc_tf.training import train_substitute
 
 EPSILONS = (0.01, 0.05, 0.1, 0.2)
 ATTACKS = {"substitute-fgsm": "FGSM", "substitute-bim": "BIM, 20 steps of 2ε"}
@@ -26,63 +31,60 @@ EPOCHS = 40
 BATCH_SIZE = 50
 
 
-@click.command("figure_5")
-@options(quick=100, papers="celeb_a")
+@script("figure_5", quick=100, papers="celeb_a")
 @click.option("--queries", default=200, show_default=True, help="Validation images that INC is asked about.")
 @click.option("--fast", is_flag=True, help="INC with the fast solver, in the place of the paper's search.")
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, queries: int, fast: bool) -> None:
+def main(options: Options, queries: int, fast: bool) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
+    run = experiment(options, "classifier", "generative", papers="celeb_a")
     defenses = FAST if fast else DEFENSES
     search = list(defenses)[1]
-    trained = {"queries": queries, "substitute_epochs": EPOCHS, **({"of": search} if fast else {})}
-    experiment.made["substitute"] = _substitute(experiment, queries, search)
+    run.bench.made["substitute"] = _substitute(run, queries, search)
     if fast:
-        experiment.record.deviations.append("INC with the fast solver, in the place of the paper's search.")
-    experiment.record.deviations.append(
+        run.record.deviations.append("INC with the fast solver, in the place of the paper's search.")
+    run.record.deviations.append(
         f"The paper does not say how often INC is asked: here on {queries} validation images and on an adversarial "
         "input (FGSM on the inner classifier, ε 0.1) of each."
     )
-    attacks = [Attack(name, epsilon, surrogate=trained) for name in ATTACKS for epsilon in EPSILONS]
-    clean_own = experiment.made["substitute"].predict(experiment.data.images, verbose=0).argmax(axis=1)
-    own_right = clean_own == experiment.data.labels
-    experiment.record.add(
-        estimates.share(own_right), metric="accuracy", defense="substitute", attack="clean", epsilon=0.0
-    )
-    answers = sweep(experiment, experiment.data, [CLEAN, *attacks], list(defenses))
+    attacks = [Attack(name, epsilon) for name in ATTACKS for epsilon in EPSILONS]
+    clean_own = run.bench.made["substitute"].predict(run.images.images, verbose=0).argmax(axis=1)
+    own_right = clean_own == run.images.labels
+    run.record.add(estimates.share(own_right), metric="accuracy", defense="substitute", attack="clean", epsilon=0.0)
+    answers = sweep(run, run.images, [CLEAN, *attacks], list(defenses))
     for attack in attacks:
         for defense in defenses:
             both = own_right & answers[CLEAN, defense]["correct"]
             carried = estimates.share(~answers[attack, defense]["correct"][both])
-            experiment.record.add(
-                carried, metric="transfer", defense=defense, attack=attack.name, epsilon=attack.epsilon
-            )
-    experiment.finish(table(experiment.record), draw)
+            run.record.add(carried, metric="transfer", defense=defense, attack=attack.name, epsilon=attack.epsilon)
+    run.finish(table(run.record), draw)
 
 
-def _substitute(experiment: Experiment, queries: int, search: str):
-    classifier, seed = experiment.models["classifier"], experiment.record.seed
-    images = data.load(experiment.record.dataset, "validation").take(queries)
-    defense = build_defense(experiment, search)
-
-    def ask() -> dict[str, np.ndarray]:
-        answers = substitute.query(
-            lambda x: defense(x, seed=seed).predictions, classifier, images.images, bounds=images.bounds
-        )
-        return {"images": answers.images, "labels": answers.labels}
-
-    asked = {"queries": queries} if search == "inc" else {"queries": queries, "of": search}
-    found = experiment.cached(asked, images, ask)
-    answers = data.Dataset("substitute", "train", found["images"], found["labels"], images.bounds)
-    directory = experiment.out / "runs" / f"substitute-{search}-{experiment.record.dataset}-{queries}-{seed}"
-    return substitute.train_substitute(
-        classifier,
+def _substitute(run: Run, queries: int, search: str) -> keras.Model:
+    """A classifier that has learnt from the answers of the defence `search`."""
+    images = data.load(run.images.name, "validation").take(queries)
+    key = {"query": run.bench.digest(search), "seed": run.bench.seed, **images.digest}
+    unit = Unit(key, functools.partial(_ask, search=search, images=images), f"questions to {search}")
+    answers = data.Dataset("substitute", "train", bounds=images.bounds, **run.answer(unit))
+    imitated = [run.bench.digest("classifier"), answers.digest, run.bench.seed]
+    return train_substitute(
+        run.bench.parts["classifier"],
         answers,
-        seed=seed,
+        seed=run.bench.seed,
         steps=EPOCHS * len(answers) // BATCH_SIZE,
         batch_size=BATCH_SIZE,
-        directory=directory,
+        directory=run.out / "runs" / f"substitute-{content_hash(imitated)[:16]}",
     )
+
+
+def _ask(bench: Bench, search: str, images: data.Dataset) -> Arrays:
+    defense = bench.defense(search)
+    answers = surrogates.query(
+        lambda x: defense(x, seed=bench.seed).predictions,
+        bench.parts["classifier"],
+        images.images,
+        bounds=images.bounds,
+    )
+    return {"images": answers.images, "labels": answers.labels}
 
 
 def table(record: Record) -> str:
@@ -94,7 +96,7 @@ def table(record: Record) -> str:
         for attack, label in ATTACKS.items()
         for epsilon in EPSILONS
     ]
-    return tabulate(rows, ["on the substitute", "ε", *shown.values()], tablefmt="github", disable_numparse=True)
+    return markdown(rows, ["on the substitute", "ε", *shown.values()])
 
 
 def _shown(record: Record) -> dict[str, str]:

@@ -1,17 +1,14 @@
 """Figure 7: both losses over the training against the overpowered attack, as its checkpoint's card has logged them."""
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
-from inc_tf import checkpoints
-from inc_tf import estimates
-from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import CHECKPOINTS, options
+from inc_tf import checkpoints, data, estimates
+from inc_tf.cli.scripts import script
 from inc_tf.evaluation.pairs import pair_experiment
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import Options
+from inc_tf.evaluation.tables import interval, markdown
 
 LINES = {
     "loss": "cross-entropy on the data",
@@ -21,13 +18,13 @@ LINES = {
 _SPANS = 10  # of training, over each of which the log is averaged
 
 
-@click.command("figure_7")
-@options(quick=None, papers="celeb_a")
-def main(dataset: str, seed: int, out: Path, quiet: bool) -> None:
+@script("figure_7", quick=None, papers="celeb_a")
+def main(options: Options) -> None:
     """Figure 7: both losses over the training against the overpowered attack."""
-    experiment = pair_experiment(dataset, seed, out, quiet, quick=False)
-    card = checkpoints.card(CHECKPOINTS[experiment.record.dataset]["robust"])
-    experiment.record.deviations.append(
+    run, _ = pair_experiment(options)
+    run.record.quick = False
+    card = checkpoints.card(data.SOURCES[run.images.name].checkpoints["manifold-trained"])
+    run.record.deviations.append(
         f"Each step searches {card['pairs']} pairs for {card['attack_steps']} steps on from where they were, "
         f"each for {card['lifetime']} steps of training; the paper starts anew and takes 500. μ = {card['mu']:g}."
     )
@@ -35,8 +32,8 @@ def main(dataset: str, seed: int, out: Path, quiet: bool) -> None:
     for span in np.array_split(np.arange(len(history["step"])), _SPANS):
         for metric in LINES:
             values = np.array(history[metric])[span]
-            experiment.record.add(estimates.mean(values), metric=f"{metric}@{history['step'][span[-1]]}")
-    experiment.finish(table(experiment.record), draw)
+            run.record.add(estimates.mean(values), metric=f"{metric}@{history['step'][span[-1]]}")
+    run.finish(table(run.record), draw)
 
 
 def _spans(record: Record) -> list[int]:
@@ -48,8 +45,8 @@ def table(record: Record) -> str:
     rows = []
     for step in _spans(record):
         found = [record.one(metric=f"{metric}@{step}") for metric in LINES]
-        rows.append([step, *(f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})" for row in found)])
-    return tabulate(rows, ["to step", *LINES.values()], tablefmt="github", disable_numparse=True)
+        rows.append([step, *(interval(row) for row in found)])
+    return markdown(rows, ["to step", *LINES.values()])
 
 
 def draw(record: Record) -> plt.Figure:

@@ -1,57 +1,68 @@
 """Figure 8: how the overpowered attack converges on the first and on the robust classifier, for two values of η²."""
 
+import functools
 import math
-from pathlib import Path
 
-import click
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from tabulate import tabulate
 from tqdm import tqdm
 
 from inc_tf import estimates
 from inc_tf.attacks.overpowered import PairSearch
+from inc_tf.cli.scripts import pair_script
+from inc_tf.evaluation.pairs import CLASSIFIERS, ETA_SQUARED, VALID, pair_experiment
 from inc_tf.evaluation.records import Record
-from inc_tf.seeds import derive
+from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.store import Arrays
-from inc_tf.evaluation.experiment import Experiment
-from inc_tf.evaluation.pairs import CLASSIFIERS, ETA_SQUARED, FULL, VALID, pair_experiment, pair_options
+from inc_tf.evaluation.tables import interval, markdown
+from inc_tf.evaluation.units import Bench, Unit
+from inc_tf.seeds import derive
 
 BUDGETS = (ETA_SQUARED, VALID)  # mean squared differences
 _LOOKS = 20
 
 
-@click.command("figure_8")
-@pair_options(quick=32)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, steps: int) -> None:
+@pair_script("figure_8", quick=32)
+def main(options: Options, steps: int) -> None:
     """Figure 8: the best loss within η of the pairs over the attack's steps."""
-    n = FULL if full else n
-    experiment = pair_experiment(dataset, seed, out, quiet, quick=n < FULL)
+    run, n = pair_experiment(options)
     looks = np.unique(np.linspace(0, steps, _LOOKS + 1).astype(int))[1:]
     cases = [(defense, eta_squared) for defense in CLASSIFIERS for eta_squared in BUDGETS]
-    for defense, eta_squared in tqdm(cases, desc=experiment.name, unit="attack", disable=quiet):
-        key = {"trace": defense, "n": n, "eta_squared": eta_squared, "looks": looks.tolist()}
-        values = experiment.cached(key, None, lambda: _trace(experiment, defense, n, eta_squared, looks))["values"]  # noqa: B023
-        for look, found in zip(looks, values, strict=True):
-            experiment.record.add(
+    for defense, eta_squared in tqdm(cases, desc=run.name, unit="attack", disable=run.quiet):
+        unit = _unit(run.bench, defense, n, eta_squared, looks)
+        for look, found in zip(looks, run.answer(unit)["values"], strict=True):
+            run.record.add(
                 estimates.mean(found),
                 metric=f"loss@{look}",
                 defense=defense,
                 attack=f"overpowered, η² {eta_squared:g} a value",
             )
-    experiment.finish(table(experiment.record, looks), lambda record: draw(record, looks))
+    run.finish(table(run.record, looks), lambda record: draw(record, looks))
 
 
-def _trace(experiment: Experiment, defense: str, n: int, eta_squared: float, looks: np.ndarray) -> Arrays:
+def _unit(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.ndarray) -> Unit:
+    key = {
+        "trace": bench.digest(defense),
+        "generative": bench.digest("generative"),
+        "seed": bench.seed,
+        "n": n,
+        "eta_squared": eta_squared,
+        "looks": looks.tolist(),
+    }
+    trace = functools.partial(_trace, defense=defense, n=n, eta_squared=eta_squared, looks=looks)
+    return Unit(key, trace, f"the attack on {defense} at η² {eta_squared:g}")
+
+
+def _trace(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.ndarray) -> Arrays:
     """`values`, float32 [looks, N]: the best loss within η of each pair so far, 0 where it has not come so close."""
-    generative = experiment.models["generative"]
-    generator = generative.generator
+    generator = bench.parts.generator
     eta = math.sqrt(eta_squared * math.prod(generator.output_shape[1:]))
-    search = PairSearch(generator, experiment.models[CLASSIFIERS[defense]], eta)
-    seed = [derive(experiment.record.seed, "trace"), 0]
-    stddev = getattr(generative, "latent_stddev", 1.0)
-    state = search.first(tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=stddev))
+    search = PairSearch(generator, bench.defense(defense), eta)
+    seed = [derive(bench.seed, "trace"), 0]
+    state = search.first(
+        tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=bench.parts.latent_stddev)
+    )
     values, before = [], 0
     for look in looks:
         state = search.advance(state, tf.constant(int(look - before)))
@@ -71,10 +82,10 @@ def table(record: Record, looks: np.ndarray) -> str:
     for defense in CLASSIFIERS:
         for eta_squared in BUDGETS:
             found = _rows(record, defense, eta_squared)
-            cells = [f"{found[i]['value']:.3f} ({found[i]['low']:.3f}–{found[i]['high']:.3f})" for i in shown]
+            cells = [interval(found[i]) for i in shown]
             rows.append([defense, f"{eta_squared:g}", found[0]["n"], *cells])
     header = ["classifier", "η² a value", "pairs", *(f"step {looks[i]:,}" for i in shown)]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def draw(record: Record, looks: np.ndarray) -> plt.Figure:

@@ -1,44 +1,38 @@
 """Figure 9: what both classifiers think of the pairs that were found against the first one."""
 
-from pathlib import Path
-
-import click
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
 from inc_tf import estimates
+from inc_tf.cli.scripts import pair_script
+from inc_tf.evaluation.pairs import CLASSIFIERS, VALID, find, pair_experiment, probabilities
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
+from inc_tf.evaluation.run import Options
+from inc_tf.evaluation.tables import interval, markdown
 
 
-@click.command("figure_9")
-@pair_options(quick=64)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, steps: int) -> None:
+@pair_script("figure_9", quick=64)
+def main(options: Options, steps: int) -> None:
     """Figure 9: the softmax outputs of the first and of the robust classifier on the first one's pairs."""
-    n = FULL if full else n
-    experiment = pair_experiment(dataset, seed, out, quiet, quick=n < FULL)
-    pairs = find(experiment, "undefended", n, steps)
+    run, n = pair_experiment(options)
+    pairs = find(run, "undefended", n, steps)
     valid = pairs["mse"] < VALID
-    experiment.record.add(estimates.share(valid), metric="valid", attack="overpowered")
+    run.record.add(estimates.share(valid), metric="valid", attack="overpowered")
     confidences = {}
     for defense in CLASSIFIERS:
-        one, other = (probabilities(experiment, defense, pairs[part][valid]) for part in ("images", "other_images"))
+        one, other = (probabilities(run, defense, pairs[part][valid]) for part in ("images", "other_images"))
         rows, classes = np.arange(len(one)), one.argmax(axis=1)
         confidences[defense] = one[rows, classes], other[rows, classes]
         gap = confidences[defense][0] - confidences[defense][1]
-        experiment.record.add(estimates.mean(gap), metric="confidence_gap", defense=defense, attack="overpowered")
-    experiment.finish(table(experiment.record), lambda record: draw(record, confidences))
+        run.record.add(estimates.mean(gap), metric="confidence_gap", defense=defense, attack="overpowered")
+    run.finish(table(run.record), lambda record: draw(record, confidences))
 
 
 def table(record: Record) -> str:
     """Markdown: the mean drop of a class's probability from G(z) to G(z′)."""
-    rows = [
-        [row["defense"], row["n"], f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"]
-        for row in record.select(metric="confidence_gap")
-    ]
+    rows = [[row["defense"], row["n"], interval(row)] for row in record.select(metric="confidence_gap")]
     header = ["classifier", "valid pairs", "p(class of G(z)) at G(z), less at G(z′)"]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def draw(record: Record, confidences: dict[str, tuple[np.ndarray, np.ndarray]]) -> plt.Figure:

@@ -4,21 +4,20 @@ The paper rejects what is too far from the generator's range, but gives neither 
 is set on clean validation images at three false-rejection rates, and measured on test images.
 """
 
-from pathlib import Path
 from typing import Any
 
 import click
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import RocCurveDisplay
-from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import data
-from inc_tf import estimates
+from inc_tf import data, estimates
+from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, options
-from inc_tf.evaluation.sweep import CLEAN, Attack, attack_name, sweep
+from inc_tf.evaluation.run import Options, experiment
+from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
+from inc_tf.evaluation.tables import interval, markdown
 from reproduce.table_1 import CARLINI_WAGNER, CUT
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
@@ -27,23 +26,22 @@ DEFENSES = {"inc": "INC", "autoencode": "Autoencode-and-Classify"}
 RATES = (0.01, 0.05, 0.1)
 
 
-@click.command("rejection")
-@options(quick=100)
+@script("rejection", quick=100)
 @click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_cw: int) -> None:
+def main(options: Options, n_cw: int) -> None:
     """Rejection: the distance's ROC for every attack, and what is accepted at false-rejection rates of 1, 5, 10 %."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
-    experiment.record.deviations += [CUT, "The paper sets no threshold and measures no rejection."]
-    validation = data.load(experiment.record.dataset, "validation")
-    on_validation = sweep(experiment, validation.take(min(n, len(validation))), [CLEAN], list(DEFENSES))
-    answers = sweep(experiment, experiment.data, [CLEAN, *SIGNED], list(DEFENSES))
-    answers |= sweep(experiment, experiment.data.take(n_cw), CARLINI_WAGNER, list(DEFENSES))
+    run = experiment(options, "classifier", "generative")
+    run.record.deviations += [CUT, "The paper sets no threshold and measures no rejection."]
+    validation = data.load(run.record.dataset, "validation")
+    on_validation = sweep(run, validation.take(min(options.n, len(validation))), [CLEAN], list(DEFENSES))
+    answers = sweep(run, run.images, [CLEAN, *SIGNED], list(DEFENSES))
+    answers |= sweep(run, run.images.take(n_cw), CARLINI_WAGNER, list(DEFENSES))
     for defense in DEFENSES:
         clean = on_validation[CLEAN, defense]["distance"]
         thresholds = {rate: inc.threshold_at(clean, rate) for rate in RATES}
         for attack in (CLEAN, *ATTACKS):
-            _add(experiment.record, attack, defense, answers, thresholds)
-    experiment.finish(table(experiment.record), lambda record: draw(record, answers))
+            _add(run.record, attack, defense, answers, thresholds)
+    run.finish(table(run.record), lambda record: draw(record, answers))
 
 
 def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds: dict[float, float]) -> None:
@@ -66,15 +64,15 @@ def table(record: Record) -> str:
         for attack in (CLEAN, *ATTACKS):
             found = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
             area = record.select(metric="roc_area", **found)
-            cells = [f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})" for row in area] or ["—"]
+            cells = [interval(row) for row in area] or ["—"]
             for rate in RATES:
                 right, wrong = (
                     record.one(metric=f"accepted_{what}@{rate:g}", **found)["value"] for what in ("right", "wrong")
                 )
                 cells.append(f"{100 * right:.1f} / {100 * wrong:.1f}")
-            rows.append([label, attack_name(attack), *cells])
+            rows.append([label, attack.label, *cells])
     header = ["defence", "attack", "ROC area", *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES)]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def draw(record: Record, answers: dict) -> plt.Figure:
@@ -88,7 +86,7 @@ def draw(record: Record, answers: dict) -> plt.Figure:
             RocCurveDisplay.from_predictions(
                 np.repeat([0, 1], [len(clean), len(distance)]),
                 np.concatenate([clean, distance]),
-                name=attack_name(attack),
+                name=attack.label,
                 ax=axes,
             )
         axes.set(xlabel="clean images rejected", ylabel="attacked images rejected", title=label)

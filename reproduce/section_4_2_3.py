@@ -4,15 +4,17 @@ The paper found no such attack that carries over, and gives no figure. Here the 
 own answers on validation images, and FGSM and PGD are run on C∘G∘E.
 """
 
-from pathlib import Path
-
 import click
 
 import inc_tf as inc
 from inc_tf import data
-from inc_tf.attacks import combined
-from inc_tf.evaluation.experiment import Experiment, accuracy_panels, accuracy_table, options
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import accuracy_panels
+from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.tables import accuracies
+from inc_tf.saving import configuration, content_hash
+from inc_tf.training import train_inversion_encoder
 
 EPSILONS = (0.1, 0.2, 0.3)
 ATTACKS = {"combined-fgsm": "FGSM on C∘G∘E", "combined-pgd": "PGD-40 on C∘G∘E"}
@@ -21,43 +23,40 @@ EPOCHS = 100
 BATCH_SIZE = 50
 
 
-@click.command("section_4_2_3")
-@options(quick=100)
+@script("section_4_2_3", quick=100)
 @click.option("--inversions", default=200, show_default=True, help="Validation images whose inversions E learns from.")
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, inversions: int) -> None:
+def main(options: Options, inversions: int) -> None:
     """Section 4.2.3: attacks on C∘G∘E, where E imitates the inversion, and how far they carry over to INC."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"))
-    trained = {"inversions": inversions, "encoder_epochs": EPOCHS}
-    experiment.made["combined"] = _imitation(experiment, inversions)
-    experiment.record.deviations.append(
+    run = experiment(options, "classifier", "generative")
+    run.bench.made["combined"] = _imitation(run, inversions)
+    run.record.deviations.append(
         f"The paper describes neither E nor its training nor the attack: here two convolutions and a dense layer learn "
         f"from {inversions} inversions; FGSM, and PGD with 40 steps."
     )
-    attacks = [Attack("clean", 0.0, surrogate=trained)]
-    attacks += [Attack(name, epsilon, surrogate=trained) for name in ATTACKS for epsilon in EPSILONS]
-    add_accuracies(experiment, sweep(experiment, experiment.data, attacks, list(DEFENSES)))
-    experiment.finish(
-        accuracy_table(experiment.record, ATTACKS, EPSILONS, DEFENSES),
+    attacks = [CLEAN, *(Attack(name, epsilon) for name in ATTACKS for epsilon in EPSILONS)]
+    add_accuracies(run, sweep(run, run.images, attacks, list(DEFENSES)))
+    run.finish(
+        accuracies(run.record, ATTACKS, EPSILONS, DEFENSES),
         lambda record: accuracy_panels(record, "Section 4.2.3", ATTACKS, DEFENSES),
     )
 
 
-def _imitation(experiment: Experiment, inversions: int) -> inc.InvertAndClassify:
+def _imitation(run: Run, inversions: int) -> inc.InvertAndClassify:
     """C∘G∘E with an E that has learnt from INC's inversions."""
-    seed = experiment.record.seed
-    images = data.load(experiment.record.dataset, "validation").take(inversions)
-    answer = sweep(experiment, images, [CLEAN], ["inc"], keep=("codes",))[CLEAN, "inc"]
-    generator = experiment.models["generative"].generator
-    encoder = combined.train_inversion_encoder(
+    images = data.load(run.images.name, "validation").take(inversions)
+    codes = sweep(run, images, [CLEAN], ["inc"], keep=("codes",))[CLEAN, "inc"]["codes"]
+    generator = run.bench.parts.generator
+    imitated = [run.bench.digest("generative"), images.digest, configuration(codes), run.bench.seed]
+    encoder = train_inversion_encoder(
         generator,
         images.images,
-        answer["codes"],
-        seed=seed,
+        codes,
+        seed=run.bench.seed,
         steps=max(1, EPOCHS * inversions // BATCH_SIZE),
         batch_size=min(BATCH_SIZE, inversions),
-        directory=experiment.out / "runs" / f"inversion-encoder-{experiment.record.dataset}-{inversions}-{seed}",
+        directory=run.out / "runs" / f"inversion-encoder-{content_hash(imitated)[:16]}",
     )
-    return inc.InvertAndClassify(experiment.models["classifier"], inc.EncoderProjector(encoder, generator))
+    return inc.InvertAndClassify(run.bench.parts["classifier"], inc.EncoderProjector(encoder, generator))
 
 
 if __name__ == "__main__":

@@ -5,22 +5,21 @@ G(z) and G(z′) are projected again before they are classified.
 """
 
 import functools
-from pathlib import Path
 
-import click
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
-from inc_tf import data
-from inc_tf import estimates
+from inc_tf import data, estimates
+from inc_tf.cli.scripts import pair_script
+from inc_tf.evaluation.pairs import CLASSIFIERS, VALID, find, pair_experiment, probabilities
+from inc_tf.evaluation.plots import whiskers
 from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.store import Arrays
-from inc_tf.training import classifier
-from inc_tf.evaluation.experiment import Experiment, percent
-from inc_tf.evaluation.pairs import CLASSIFIERS, FULL, VALID, find, pair_experiment, pair_options, probabilities
-from inc_tf.evaluation.sweep import build_defense
+from inc_tf.evaluation.tables import interval, markdown, percent
 from inc_tf.evaluation.units import Bench, Unit
+from inc_tf.saving import configuration
+from inc_tf.training import classifier
 
 OLD = "overpowered-transfer"  # the first classifier's pairs, on another
 
@@ -41,43 +40,41 @@ LINES = {
 }
 
 
-@click.command("section_4_3")
-@pair_options(quick=64)
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, steps: int) -> None:
+@pair_script("section_4_3", quick=64)
+def main(options: Options, steps: int) -> None:
     """Section 4.3: the overpowered attack before and after training against it, and on INC end to end."""
-    n = FULL if full else n
-    experiment = pair_experiment(dataset, seed, out, quiet, quick=n < FULL)
-    experiment.record.deviations += [
+    run, n = pair_experiment(options)
+    run.record.deviations += [
         "The paper gives no rates: Adam 0.05 on codes, 0.003 on λ for a violation counted up to η², from the prior.",
         f"A search whose loss has risen by no more than 0.1 % in 100 steps ends early, at most {steps} steps in all.",
         "INC end to end is not in the paper; it is shown G's images clipped to what a pixel may be.",
     ]
-    pairs = {defense: find(experiment, defense, n, steps) for defense in CLASSIFIERS}
+    pairs = {defense: find(run, defense, n, steps) for defense in CLASSIFIERS}
     for defense in CLASSIFIERS:
-        _add(experiment, defense, "overpowered", pairs[defense])
-    _add(experiment, "manifold-trained", OLD, pairs["undefended"])
+        _add(run, defense, "overpowered", pairs[defense])
+    _add(run, "manifold-trained", OLD, pairs["undefended"])
     for defense in ("inc", "inc-fast"):
-        _add_end_to_end(experiment, defense, pairs["undefended"], {"pairs": n, "steps": steps})
-    test = data.load(experiment.record.dataset, "test")
-    for defense, model in CLASSIFIERS.items():
-        accuracy = classifier.accuracy(experiment.models[model], test)
-        _record(experiment, defense, "clean", accuracy=accuracy)
-    experiment.finish(table(experiment.record), lambda record: draw(record))
+        _add_end_to_end(run, defense, pairs["undefended"])
+    test = data.load(run.record.dataset, "test")
+    for defense in CLASSIFIERS:
+        accuracy = classifier.accuracy(run.bench.defense(defense), test)
+        _record(run, defense, "clean", accuracy=accuracy)
+    run.finish(table(run.record), lambda record: draw(record))
 
 
-def _record(experiment: Experiment, defense: str, attack: str, **metrics: estimates.Estimate) -> None:
-    reported = PAPER.get((defense, attack), {}) if experiment.record.dataset == "celeb_a" else {}
+def _record(run: Run, defense: str, attack: str, **metrics: estimates.Estimate) -> None:
+    reported = PAPER.get((defense, attack), {}) if run.record.dataset == "celeb_a" else {}
     for metric, estimate in metrics.items():
-        experiment.record.add(estimate, metric=metric, defense=defense, attack=attack, paper=reported.get(metric))
+        run.record.add(estimate, metric=metric, defense=defense, attack=attack, paper=reported.get(metric))
 
 
-def _add(experiment: Experiment, defense: str, attack: str, pairs: Arrays) -> None:
+def _add(run: Run, defense: str, attack: str, pairs: Arrays) -> None:
     """Add what the pairs do to a classifier; KL and flips are over the valid ones alone."""
     valid = pairs["mse"] < VALID
-    _record(experiment, defense, attack, valid=estimates.share(valid))
+    _record(run, defense, attack, valid=estimates.share(valid))
     if valid.sum() < 2:
         return
-    one, other = (probabilities(experiment, defense, pairs[part][valid]) for part in ("images", "other_images"))
+    one, other = (probabilities(run, defense, pairs[part][valid]) for part in ("images", "other_images"))
     _record(
         experiment,
         defense,
@@ -89,24 +86,16 @@ def _add(experiment: Experiment, defense: str, attack: str, pairs: Arrays) -> No
     )
 
 
-def _add_end_to_end(experiment: Experiment, defense: str, pairs: Arrays, key: dict) -> None:
+def _add_end_to_end(run: Run, defense: str, pairs: Arrays) -> None:
     """Add whether INC, projecting both images again, classifies them apart, and by how much it misses them."""
     valid = pairs["mse"] < VALID
     if valid.sum() < 2:
         return
-
-    units = [
-        Unit(
-            {"classify": defense, "part": part, **key},
-            None,
-            functools.partial(_classify, defense=defense, images=pairs[part][valid]),
-        )
-        for part in ("images", "other_images")
-    ]
-    experiment.ahead(units, len(units))
-    one, other = (experiment.answer(unit) for unit in units)
+    units = [_unit(run.bench, defense, pairs[part][valid]) for part in ("images", "other_images")]
+    run.ahead(units, len(units))
+    one, other = map(run.answer, units)
     _record(
-        experiment,
+        run,
         defense,
         OLD,
         flips=estimates.share(one["predictions"] != other["predictions"]),
@@ -114,9 +103,15 @@ def _add_end_to_end(experiment: Experiment, defense: str, pairs: Arrays, key: di
     )
 
 
-def _classify(bench: Bench, defense: str, images: np.ndarray) -> Arrays:
+def _unit(bench: Bench, defense: str, images: np.ndarray) -> Unit:
     # BEGAN's go beyond the bounds. Clipping brings a pair no further apart.
-    answer = build_defense(bench, defense)(np.clip(images, *bench.bounds), seed=bench.seed)
+    images = np.clip(images, *bench.parts.bounds)
+    key = {"classify": bench.digest(defense), "images": configuration(images), "seed": bench.seed}
+    return Unit(key, functools.partial(_classify, defense=defense, images=images), f"{defense} on pairs")
+
+
+def _classify(bench: Bench, defense: str, images: np.ndarray) -> Arrays:
+    answer = bench.defense(defense)(images, seed=bench.seed)
     return {"predictions": answer.predictions.numpy(), "distances": answer.distances.numpy()}
 
 
@@ -130,14 +125,14 @@ def table(record: Record) -> str:
         pairs = found["flips"]["n"] if "flips" in found else 0
         rows.append([label, pairs, *cells, _cell(accuracy[0] if accuracy else None)])
     header = ["", "valid pairs", "of all", "KL(p ‖ p′)", "KL(p′ ‖ p)", "flips", "clean accuracy"]
-    return tabulate(rows, header, tablefmt="github", disable_numparse=True)
+    return markdown(rows, header)
 
 
 def _cell(row: dict | None) -> str:
     if row is None:
         return "—"
     share = row["metric"] not in ("kl", "kl_reversed")
-    ours = percent(row) if share else f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
+    ours = percent(row) if share else interval(row)
     if row["paper"] is None:
         return ours
     return f"{ours} [{100 * row['paper']:.0f} %]" if share else f"{ours} [{row['paper']:g}]"
@@ -147,10 +142,9 @@ def draw(record: Record) -> plt.Figure:
     """The share of valid pairs that each classifier and defence tells apart."""
     rows = [(label, record.select(defense=d, attack=a, metric="flips")) for (d, a), label in LINES.items()]
     shown = [(label, found[0]) for label, found in rows if found]
-    values = np.array([100 * row["value"] for _, row in shown])
-    whiskers = [values - [100 * row["low"] for _, row in shown], [100 * row["high"] for _, row in shown] - values]
+    values, reach = whiskers([row for _, row in shown], 100)
     figure, axes = plt.subplots(figsize=(8, 3))
-    axes.barh([label for label, _ in shown], values, xerr=whiskers, capsize=3)
+    axes.barh([label for label, _ in shown], values, xerr=reach, capsize=3)
     axes.invert_yaxis()
     axes.set(xlabel="valid pairs classified apart, % (95 % Wilson intervals)", xlim=(0, 101))
     axes.set_title(f"Section 4.3: {record.dataset}")

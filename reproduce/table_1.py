@@ -3,16 +3,16 @@
 The paper's table is on CelebA; `--dataset mnist` is the same on MNIST, for which the paper gives no figures.
 """
 
-from pathlib import Path
-
 import click
 import matplotlib.pyplot as plt
 import numpy as np
-from tabulate import tabulate
 
+from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import whiskers
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import Experiment, options, percent
-from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, attack_name, sweep
+from inc_tf.evaluation.run import Options, experiment
+from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
+from inc_tf.evaluation.tables import markdown, percent
 
 EPSILONS = {"celeb_a": (0.05, 0.1, 0.2), "mnist": (0.1, 0.2, 0.3), "digits": (0.1, 0.2, 0.3)}
 # Fewer and longer iterations than the reference's: where all images fall, more buy a smaller distance only.
@@ -36,29 +36,28 @@ PAPER = {
 """The paper's accuracies, on CelebA, by defence, attack and ε."""
 
 
-@click.command("table_1")
-@options(quick=100, papers="celeb_a")
+@script("table_1", quick=100, papers="celeb_a")
 @click.option("--n-search", type=int, help="The first N of them through the paper's search.  [default: all]")
 @click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
-def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, n_search: int | None, n_cw: int) -> None:
+def main(options: Options, n_search: int | None, n_cw: int) -> None:
     """Table 1: clean, FGSM at three ε, Carlini–Wagner ℓ2, ℓ0 and ℓ∞; undefended, INC, and INC with the fast solver."""
-    experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
-    record = experiment.record
+    run = experiment(options, "classifier", "generative", papers="celeb_a")
+    record = run.record
     record.deviations.append(CUT)
     if record.dataset != "celeb_a":
         record.deviations.append("MNIST's classifier and VAE in the place of CelebA's classifier and BEGAN.")
-    searched = experiment.data if n_search is None else experiment.data.take(n_search)
-    few = experiment.data.take(n_cw)
+    searched = run.images if n_search is None else run.images.take(n_search)
+    few = run.images.take(n_cw)
     signed = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in EPSILONS[record.dataset])]
     paper = PAPER if record.dataset == "celeb_a" else {}
     for attacks, images, defenses in (
-        (signed, experiment.data, ["undefended", "inc-fast"]),
+        (signed, run.images, ["undefended", "inc-fast"]),
         (signed, searched, ["inc"]),
         (CARLINI_WAGNER, few, list(DEFENSES)),
     ):
-        add_accuracies(experiment, sweep(experiment, images, attacks, defenses), paper)
+        add_accuracies(run, sweep(run, images, attacks, defenses), paper)
     attacks = signed + CARLINI_WAGNER
-    experiment.finish(table(record, attacks), lambda record: draw(record, attacks))
+    run.finish(table(record, attacks), lambda record: draw(record, attacks))
 
 
 def _rows(record: Record, attack: Attack) -> list[dict]:
@@ -71,12 +70,12 @@ def table(record: Record, attacks: list[Attack]) -> str:
     """Markdown: a row for each attack, a column for each defence, the paper's beside it where there is one."""
     lines = []
     for attack in attacks:
-        line = [attack_name(attack)]
+        line = [attack.label]
         for row in _rows(record, attack):
             paper = "" if row["paper"] is None else f"; paper {100 * row['paper']:.0f} %"
             line.append(f"{percent(row)}, n = {row['n']}{paper}")
         lines.append(line)
-    return tabulate(lines, ["attack", *DEFENSES.values()], tablefmt="github", disable_numparse=True)
+    return markdown(lines, ["attack", *DEFENSES.values()])
 
 
 def draw(record: Record, attacks: list[Attack]) -> plt.Figure:
@@ -84,13 +83,12 @@ def draw(record: Record, attacks: list[Attack]) -> plt.Figure:
     figure, axes = plt.subplots(figsize=(9, 4))
     for i, label in enumerate(DEFENSES.values()):
         rows = [_rows(record, attack)[i] for attack in attacks]
-        values = np.array([100 * row["value"] for row in rows])
-        errors = [values - [100 * row["low"] for row in rows], [100 * row["high"] for row in rows] - values]
-        axes.bar(np.arange(len(attacks)) + (i - 1) * 0.27, values, 0.25, yerr=errors, capsize=2, label=label)
+        values, reach = whiskers(rows, 100)
+        axes.bar(np.arange(len(attacks)) + (i - 1) * 0.27, values, 0.25, yerr=reach, capsize=2, label=label)
         for place, row in enumerate(rows):
             if row["paper"] is not None:
                 axes.plot(place + (i - 1) * 0.27 + np.array([-0.125, 0.125]), [100 * row["paper"]] * 2, "k-", lw=2)
-    axes.set_xticks(range(len(attacks)), [attack_name(attack) for attack in attacks])
+    axes.set_xticks(range(len(attacks)), [attack.label for attack in attacks])
     axes.set(ylabel="accuracy, %", ylim=(0, 101), title=f"Table 1 on {record.dataset}, 95 % Wilson intervals")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(DEFENSES), frameon=False)
     return figure

@@ -4,20 +4,19 @@ Long: 500 steps on one photograph take minutes. A killed run carries on with the
 every fourth image, and `--merge` joins the shards' results.
 """
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import click
 import matplotlib.pyplot as plt
-import numpy as np
-from tabulate import tabulate
 
 from inc_tf import estimates
+from inc_tf.cli.scripts import photograph_script
+from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, Photography
+from inc_tf.evaluation.plots import draw_shares, whiskers
 from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.store import Arrays
-from inc_tf.evaluation.experiment import draw_shares, percent
-from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, options
-from inc_tf.evaluation.sweep import Attack, attack_name
+from inc_tf.evaluation.sweep import Attack
+from inc_tf.evaluation.tables import markdown, percent
 
 DEFENSES = {
     "undefended": "undefended",
@@ -34,47 +33,18 @@ PAPER: dict[str, dict[float, float]] = {
 """The paper's accuracies, of ResNet152 on validation images, by defence and BIM's ε."""
 
 
-class Shard(NamedTuple):
-    """The i-th of n parts, counted from 1."""
-
-    i: int
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.i}/{self.n}"
-
-
-class _ShardType(click.ParamType):
-    name = "i/n"
-
-    def convert(self, value, param, context):
-        if isinstance(value, Shard):
-            return value
-        i, _, n = str(value).partition("/")
-        if i.isdigit() and n.isdigit() and 1 <= int(i) <= int(n):
-            return Shard(int(i), int(n))
-        self.fail(f"{value!r} is not i/n with 1 ≤ i ≤ n, e.g. 1/4.", param, context)
-
-
-@click.command("table_2")
-@options
-@click.option("--shard", type=_ShardType(), default="1/1", show_default=True, help="The i-th of n parts of the images.")
-@click.option(
-    "--merge",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The --out folder of a shard; once for each. Computes nothing.",
-)
-def main(shard: Shard, merge: tuple[Path, ...], **arguments) -> None:
+@photograph_script("table_2", shards=True)
+def main(options: Options, wanted: Photography) -> None:
     """Table 2: clean and BIM images at three ε; undefended, the paper's DIP at both limits, DIP stopped otherwise."""
-    run = Photographs(**arguments, shard=shard, merge=merge)
-    for attack, answer in run.answers().items():
-        _add(run, attack, answer)
-    run.finish(table(run.record), lambda record: draw(record, run.checkpoints))
+    photographs = Photographs(options, wanted)
+    for attack, answer in photographs.answers().items():
+        _add(photographs, attack, answer)
+    run = photographs.run
+    run.finish(table(run.record), lambda record: draw(record, photographs.checkpoints))
 
 
-def _add(run: Photographs, attack: Attack, answer: Arrays) -> None:
-    defended = {name: run.limited(answer, limit) for name, limit in LIMITS.items()}
+def _add(photographs: Photographs, attack: Attack, answer: Arrays) -> None:
+    defended = {name: photographs.limited(answer, limit) for name, limit in LIMITS.items()}
     defended["undefended"] = {"right": answer["undefended"]}
     defended["dip-wmv"] = {
         "right": answer["rule"][:, 1],
@@ -83,11 +53,15 @@ def _add(run: Photographs, attack: Attack, answer: Arrays) -> None:
     }
     labels: dict[str, Any] = {"attack": attack.name, "epsilon": attack.epsilon}
     for name in DEFENSES:
-        run.add_row(defended[name], PAPER[name].get(labels["epsilon"]), defense=name, **labels)
-    for i, steps in enumerate(run.checkpoints):
-        run.record.add(estimates.share(answer["at"][:, i]), metric=f"accuracy@{steps}", defense="dip", **labels)
-        run.record.add(estimates.mean(answer["mse_at"][:, i]), metric=f"mse@{steps}", defense="dip", **labels)
-    run.record.add(estimates.share(answer["restarted"]), metric="restarted", defense="dip", **labels)
+        photographs.add_row(defended[name], PAPER[name].get(labels["epsilon"]), defense=name, **labels)
+    for i, steps in enumerate(photographs.checkpoints):
+        photographs.run.record.add(
+            estimates.share(answer["at"][:, i]), metric=f"accuracy@{steps}", defense="dip", **labels
+        )
+        photographs.run.record.add(
+            estimates.mean(answer["mse_at"][:, i]), metric=f"mse@{steps}", defense="dip", **labels
+        )
+    photographs.run.record.add(estimates.share(answer["restarted"]), metric="restarted", defense="dip", **labels)
 
 
 def _rows(record: Record, attack: Attack, metric: str) -> dict[str, dict]:
@@ -99,7 +73,7 @@ def table(record: Record) -> str:
     """Markdown: a row for each ε; each defence's accuracy, the paper's beside it, and its searches' mean steps."""
     lines = []
     for attack in ATTACKS:
-        line = [attack_name(attack)]
+        line = [attack.label]
         steps = _rows(record, attack, "steps")
         for defense, row in _rows(record, attack, "accuracy").items():
             paper = "" if row["paper"] is None else f"; paper {100 * row['paper']:.0f} %"
@@ -107,7 +81,7 @@ def table(record: Record) -> str:
             line.append(percent(row) + paper + taken)
         lines.append(line)
     n = record.rows[0]["n"]
-    return tabulate(lines, [f"attack, n = {n}", *DEFENSES.values()], tablefmt="github", disable_numparse=True)
+    return markdown(lines, [f"attack, n = {n}", *DEFENSES.values()])
 
 
 def draw(record: Record, checkpoints: list[int]) -> plt.Figure:
@@ -119,9 +93,8 @@ def draw(record: Record, checkpoints: list[int]) -> plt.Figure:
     for attack in ATTACKS:
         case = {"attack": attack.name, "epsilon": attack.epsilon}
         rows = [record.one(metric=f"accuracy@{steps}", **case) for steps in checkpoints]
-        values = np.array([100 * row["value"] for row in rows])
-        whiskers = [values - [100 * row["low"] for row in rows], [100 * row["high"] for row in rows] - values]
-        right.errorbar(checkpoints, values, yerr=whiskers, marker="o", capsize=2, label=attack_name(attack))
+        values, reach = whiskers(rows, 100)
+        right.errorbar(checkpoints, values, yerr=reach, marker="o", capsize=2, label=attack.label)
     right.set(xlabel="steps, without any rule", title="stopped after so many steps")
     right.grid(alpha=0.3)
     for axes in (left, right):

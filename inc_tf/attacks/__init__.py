@@ -1,41 +1,31 @@
-"""Attacks, one file each.
+"""Attacks, one file each, and each declared where it is written.
 
 Every attack is called as ``attack(classifier, images, labels, *, bounds, seed=None, …) -> adversarial images``:
 `classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. What is wrong
-with them is refused with an `InputError` before any work. What an attack on a whole defence is run on in the defence's
-place, `substitute` and `combined` train, and `differentiable` makes of the defence itself.
+with them is refused with an `InputError` before any work. `METHODS` has the attacks by name, with what each is run on;
+`differentiable` makes of a defence with a search what a gradient goes through.
 """
 
-from inc_tf.attacks import combined, differentiable, substitute
-from inc_tf.attacks.autopgd import auto_pgd
-from inc_tf.attacks.basic_iterative import bim
-from inc_tf.attacks.hop_skip_jump import boundary
-from inc_tf.attacks.carlini_wagner_l0 import cw_l0
-from inc_tf.attacks.carlini_wagner_l2 import cw_l2
-from inc_tf.attacks.carlini_wagner_linf import cw_linf
-from inc_tf.attacks.fast_gradient import fgsm
-from inc_tf.attacks.latent_search import latent
-from inc_tf.attacks.overpowered import overpowered_pairs
-from inc_tf.attacks.projected_gradient import pgd
-from inc_tf.attacks.simultaneous_perturbation import spsa
-from inc_tf.attacks.square_search import square
-from inc_tf.attacks.worst_of import worst_case
+import lazy_loader
 
-__all__ = [
-    "auto_pgd",
-    "bim",
-    "boundary",
-    "combined",
-    "cw_l0",
-    "cw_l2",
-    "cw_linf",
-    "differentiable",
-    "fgsm",
-    "latent",
-    "overpowered_pairs",
-    "pgd",
-    "spsa",
-    "square",
-    "substitute",
-    "worst_case",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["differentiable"],
+    submod_attrs={
+        "autopgd": ["auto_pgd"],
+        "basic_iterative": ["bim"],
+        "carlini_wagner_l0": ["cw_l0"],
+        "carlini_wagner_l2": ["cw_l2"],
+        "carlini_wagner_linf": ["cw_linf"],
+        "fast_gradient": ["fgsm"],
+        "hop_skip_jump": ["boundary"],
+        "latent_search": ["latent"],
+        "methods": ["METHODS", "TARGETS", "Method", "Target", "register", "register_target"],
+        "overpowered": ["overpowered_pairs"],
+        "projected_gradient": ["pgd"],
+        "simultaneous_perturbation": ["spsa"],
+        "square_search": ["square"],
+        "surrogates": ["query"],
+        "worst_of": ["worst_case"],
+    },
+)

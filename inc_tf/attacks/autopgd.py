@@ -11,6 +11,7 @@ from cleverhans.tf2.utils import optimize_linear
 from inc_tf.attacks.ascent import within_ball
 from inc_tf.attacks.checks import Classifier, check_positive
 from inc_tf.attacks.losses import LOSSES, Loss, higher
+from inc_tf.attacks.methods import Method, register
 from inc_tf.attacks.projected_gradient import best_of_starts
 from inc_tf.data import Bounds
 
@@ -131,3 +132,9 @@ def _choose(which: tf.Tensor, one: _Point, other: _Point) -> _Point:
 
 def _column(values: tf.Tensor) -> tf.Tensor:
     return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+register(Method("auto-pgd", auto_pgd, "AutoPGD-{steps} on C", evaluated=False))
+_WHOLE = "AutoPGD-{steps} on the defence itself"
+register(Method("end-to-end", auto_pgd, _WHOLE, target="defense"))
+register(Method("end-to-end-l2", auto_pgd, f"{_WHOLE}, ℓ2", target="defense", arguments={"norm": 2}))

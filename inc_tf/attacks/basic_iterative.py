@@ -5,6 +5,7 @@ import tensorflow as tf
 from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_positive
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 
@@ -54,3 +55,6 @@ def bim(
         )
 
     return in_batches(attack, *inputs)
+
+
+register(Method("bim", bim, "BIM on C, {steps} steps of 2ε", evaluated=False))

@@ -15,6 +15,7 @@ from inc_tf.attacks.carlini_wagner import (
     succeeds,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 _UNCHANGED = 1e-4  # of the bounds' width: a pixel that moved less is left as it was
@@ -106,3 +107,6 @@ def _thin_out(change: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
     rank = tf.argsort(tf.argsort(worth, axis=1), axis=1)
     kept = changed & (tf.cast(rank, tf.float32) >= frozen[:, tf.newaxis])
     return tf.reshape(kept, [shape[0], shape[1], shape[2], 1])
+
+
+register(Method("cw-l0", cw_l0, "Carlini–Wagner ℓ0 on C", evaluated=False))

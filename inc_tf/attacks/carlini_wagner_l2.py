@@ -13,6 +13,7 @@ from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.carlini_wagner import margins, rows, succeeds
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 
@@ -125,3 +126,6 @@ class _Search(CarliniWagnerL2):
             change, moments = adam(gradient, moments, tf.cast(t, tf.float32), self.learning_rate)
             modifier.assign_add(change)
         return found, best
+
+
+register(Method("cw-l2", cw_l2, "Carlini–Wagner ℓ2 on C", evaluated=False))

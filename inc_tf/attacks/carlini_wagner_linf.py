@@ -15,6 +15,7 @@ from inc_tf.attacks.carlini_wagner import (
     succeeds,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 
@@ -95,3 +96,6 @@ def cw_linf(
         return search(step, first_stage(images, classes, initial_const * width, tau_and_least, bounds))
 
     return in_batches(attack, inputs.images, inputs.labels if targets is None else targets)
+
+
+register(Method("cw-linf", cw_linf, "Carlini–Wagner ℓ∞ on C", evaluated=False))

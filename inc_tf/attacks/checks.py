@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from inc_tf.checks import check_images
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
-from inc_tf.checks import check_images
 
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 

@@ -10,10 +10,15 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from inc_tf import zoo
+from inc_tf.attacks.autopgd import auto_pgd
 from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.fast_gradient import fgsm
+from inc_tf.attacks.methods import Method, Target, register, register_target
+from inc_tf.attacks.projected_gradient import pgd
 from inc_tf.defense import InvertAndClassify
 from inc_tf.projection import gradients
-from inc_tf.projection.starts import Normal
+from inc_tf.zoo import Parts
 
 Codes = Callable[[tf.Tensor], tf.Tensor]
 
@@ -46,33 +51,32 @@ def straight_through(
 def unrolled(
     defense: InvertAndClassify,
     *,
-    encoder: Codes | None = None,
+    start: Codes | None = None,
     seeds: Sequence[int] = (0,),
     steps: int = 60,
-    learning_rate: float = 0.1,
+    learning_rate: float | None = None,
 ) -> Classifier:
     """C(G(z_K(x))), z_K the last of K steps of Adam, differentiable through every step.
 
     Args:
-      defense: C behind a projector with a `generator`.
-      encoder: where the search starts, images to codes, e.g. the VAE's E; None: z₀ ~ N(0, 1) of each seed, as the
-        paper's own search with that seed.
-      seeds: of the starts; the logits are the mean over them (EOT). One is enough with an encoder.
+      defense: C behind a `LatentProjector`.
+      start: where the search starts, images to codes, e.g. the VAE's E; None: where the defence's own search starts
+        with each seed, the first of its restarts.
+      seeds: of the starts; the logits are the mean over them (EOT). One is enough with a `start` that draws nothing.
       steps: K.
-      learning_rate: of the search.
+      learning_rate: of the search; None: the defence's own where that is Adam's, else 0.1.
     """
-    generator = defense.projector.generator
-    _, draw = Normal().compile(generator)
-    k = generator.input_shape[1]
+    projector = defense.projector
+    generator = projector.generator
+    rate = getattr(projector.solver, "learning_rate", 0.1) if learning_rate is None else learning_rate
+    prepare, draw = projector.start.compile(generator)
 
     @tf.function(reduce_retracing=True, autograph=False)
     def classify(images: tf.Tensor) -> tf.Tensor:
         logits = []
-        for seed in seeds if encoder is None else (0,):
-            start = (
-                encoder(images) if encoder else tf.reshape(draw(tf.stop_gradient(images), tf.constant(seed)), [-1, k])
-            )
-            codes = gradients.unrolled(generator, images, start, steps=steps, learning_rate=learning_rate)
+        for seed in seeds if start is None else (0,):
+            first = start(images) if start else draw(images, tf.constant(seed), *prepare(tf.constant(seed)))[:, 0]
+            codes = gradients.unrolled(generator, images, first, steps=steps, learning_rate=rate)
             logits.append(defense.classifier(generator(codes, training=False), training=False))
         return tf.add_n(logits) / len(logits)
 
@@ -137,3 +141,43 @@ def _blurred(images: tf.Tensor, sigma: float) -> tf.Tensor:
     """A Gaussian blur as far as 3σ; beyond the border it sees zeros."""
     size = 2 * round(3 * sigma) + 1
     return keras.ops.image.gaussian_blur(images, (size, size), (sigma, sigma), data_format="channels_last")
+
+
+def _own_answers(defense: keras.Model, parts: Parts) -> Classifier:
+    """The defence as whoever queries it sees it, in one graph for every batch."""
+    answer = (lambda images: defense(images).logits) if isinstance(defense, InvertAndClassify) else defense
+    images = tf.TensorSpec([None, *parts["classifier"].input_shape[1:]], tf.float32)
+    return tf.function(answer, input_signature=[images], autograph=False)
+
+
+def _autoencoder(defense: keras.Model, parts: Parts) -> Classifier:
+    """C∘G∘E, of Appendix A."""
+    return _own_answers(zoo.build("autoencode", parts), parts)
+
+
+def _unrolled_from_encoder(defense: InvertAndClassify, parts: Parts) -> Classifier:
+    """The search from E(x), close to where every search ends; without such an E, from where the defence's own ends."""
+
+    def end(images: tf.Tensor) -> tf.Tensor:
+        return tf.stop_gradient(defense.projector(tf.stop_gradient(images)).codes)
+
+    return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.paper_search(parts)[0].learning_rate)
+
+
+register_target(Target("classifier", lambda defense, parts: parts["classifier"], searches=False))
+register_target(Target("autoencoder", _autoencoder, searches=False))
+register_target(Target("defense", _own_answers))
+register_target(Target("search", lambda defense, parts: defense))
+register_target(Target("straight-through", lambda defense, parts: straight_through(defense)))
+register_target(Target("unrolled", _unrolled_from_encoder))
+register_target(Target("implicit", lambda defense, parts: implicit(defense)))
+
+register(Method("autoencode-fgsm", fgsm, "FGSM on C∘G∘E", target="autoencoder", evaluated=False))
+register(Method("autoencode-pgd", pgd, "PGD-{steps} on C∘G∘E", target="autoencoder"))
+register(Method("bpda", auto_pgd, "AutoPGD-{steps}, BPDA with the identity", target="straight-through"))
+# What AutoPGD finds on an unrolled search carries less far.
+register(Method("unrolled", pgd, "PGD-{steps} through the search", target="unrolled", arguments={"loss": "margin"}))
+_IMPLICIT = "AutoPGD-{steps}, implicit gradient"
+register(Method("implicit", auto_pgd, _IMPLICIT, target="implicit"))
+register(Method("implicit-l2", auto_pgd, f"{_IMPLICIT}, ℓ2", target="implicit", arguments={"norm": 2}))
+register(Method("implicit-fgsm", fgsm, "FGSM, implicit gradient", target="implicit", evaluated=False))

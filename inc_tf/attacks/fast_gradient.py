@@ -7,6 +7,7 @@ from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs
 from inc_tf.attacks.losses import cross_entropy
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 
@@ -40,3 +41,6 @@ def fgsm(
         )
 
     return in_batches(attack, *inputs)
+
+
+register(Method("fgsm", fgsm, "FGSM on C"))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.seeds import derive
@@ -104,3 +105,16 @@ def _starts(images: tf.Tensor, answers: tf.Tensor, labels: tf.Tensor) -> tf.Tens
     other = labels[:, tf.newaxis] != answers
     nearest = tf.argmin(tf.where(other, distances, distances.dtype.max), axis=1)
     return tf.where(tf.reduce_any(other, axis=1), nearest, -1)
+
+
+register(
+    Method(
+        "boundary",
+        boundary,
+        "HopSkipJump, {steps} steps",
+        target="defense",
+        arguments={"steps": 5, "probes": 50},
+        gradient=False,
+        least_change=True,
+    )
+)

@@ -13,6 +13,7 @@ from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_epsilon, check_inputs, check_norm, check_positive
 from inc_tf.attacks.losses import higher, margin
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.defense import InvertAndClassify
 from inc_tf.seeds import derive
@@ -151,3 +152,14 @@ class _Search:
             value=tf.where(better, value, state.value),
             excess=tf.where(better, excess, state.excess),
         )
+
+
+register(
+    Method(
+        "latent",
+        latent,
+        "latent, {restarts} restarts",
+        target="search",
+        arguments={"restarts": 3, "reprojections": 2},
+    )
+)

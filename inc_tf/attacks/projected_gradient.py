@@ -10,6 +10,7 @@ from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_norm, check_positive
 from inc_tf.attacks.losses import LOSSES, Loss, higher
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -105,3 +106,7 @@ def _random_point(shape: tf.TensorShape, seed: list[int], epsilon: float, norm: 
     directions = tf.math.l2_normalize(tf.random.stateless_normal(shape, seed), axis=[1, 2, 3])
     radii = tf.random.stateless_uniform([shape[0], 1, 1, 1], [seed[0], -1 - seed[1]]) ** (1 / math.prod(shape[1:]))
     return epsilon * radii * directions
+
+
+register(Method("pgd", pgd, "PGD-{steps} on C"))
+register(Method("pgd-l2", pgd, "PGD-{steps} on C, ℓ2", arguments={"norm": 2}))

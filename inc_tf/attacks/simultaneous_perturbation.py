@@ -9,6 +9,7 @@ from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_answers, check_epsilon, check_positive
 from inc_tf.attacks.losses import higher, margin
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -74,3 +75,15 @@ def spsa(
         return best
 
     return in_batches(attack, *inputs, size=_IMAGES)
+
+
+register(
+    Method(
+        "spsa",
+        spsa,
+        "SPSA, {steps} steps of {samples} queries",
+        target="defense",
+        arguments={"steps": 20, "samples": 32, "learning_rate": 0.05},
+        gradient=False,
+    )
+)

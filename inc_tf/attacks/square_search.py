@@ -10,6 +10,7 @@ import tensorflow as tf
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive
 from inc_tf.attacks.losses import margin
+from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
@@ -149,3 +150,12 @@ def _signs(generator: np.random.Generator, shape: tuple) -> np.ndarray:
 
 def _norms(change: np.ndarray) -> np.ndarray:
     return np.sqrt(np.sum(np.square(change), axis=(1, 2, 3), keepdims=True))
+
+
+_LABEL = "Square, {queries} queries"
+register(Method("square", square, _LABEL, target="defense", arguments={"queries": 500}, gradient=False))
+register(
+    Method(
+        "square-l2", square, f"{_LABEL}, ℓ2", target="defense", arguments={"queries": 500, "norm": 2}, gradient=False
+    )
+)

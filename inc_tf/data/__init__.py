@@ -3,7 +3,11 @@
 import lazy_loader
 
 from inc_tf.data import celeba, digits, imagenet, mnist  # noqa: F401  (each declares its data set)
-from inc_tf.data.source import SOURCES, SPLITS, Source, load, register
+from inc_tf.data.source import SOURCES as SOURCES
+from inc_tf.data.source import SPLITS as SPLITS
+from inc_tf.data.source import Source as Source
+from inc_tf.data.source import load as load
+from inc_tf.data.source import register as register
 
 __getattr__, __dir__, _lazy = lazy_loader.attach(
     __name__,

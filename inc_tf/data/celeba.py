@@ -146,6 +146,7 @@ register(
             "manifold-trained": "celeba-gender-overpowered",
             "generative": "celeba-began",
         },
+        encodes=False,
         epsilons=(0.05, 0.1, 0.2),
         shard=25,
         shareable=False,

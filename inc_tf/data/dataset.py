@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -41,13 +43,22 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, n: int) -> "Dataset":
+    @functools.cached_property
+    def digest(self) -> dict[str, object]:
+        """What finished work on the images is filed under: hashes of their and the labels' bytes, and the bounds."""
+        return {
+            "images": hashlib.sha256(repr(self.images.shape).encode() + self.images.tobytes()).hexdigest(),
+            "labels": hashlib.sha256(self.labels.tobytes()).hexdigest(),
+            "bounds": [float(bound) for bound in self.bounds],
+        }
+
+    def take(self, n: int) -> Dataset:
         """The first `n` images; raises `InputError` where there are not as many."""
         if not 1 <= n <= len(self):
             raise InputError(f"{n} images were asked for; {self.name}'s {self.split} split has 1 to {len(self)}.")
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
-    def shards(self, size: int) -> Iterator["Dataset"]:
+    def shards(self, size: int) -> Iterator[Dataset]:
         """The images in runs of `size`, in order; the last one may be shorter."""
         for i in range(0, len(self), size):
             part = slice(i, i + size)

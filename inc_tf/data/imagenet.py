@@ -17,7 +17,7 @@ NAME = "imagenet2012"
 
 
 def load_imagenet(split: str = "validation", n: int | None = None, size: int = 224) -> Dataset:
-    """The first `n` photographs of `tfds.load("imagenet2012")`, or all of a split, cut as `photographs.folder` cuts them.
+    """The first `n` photographs of `tfds.load("imagenet2012")`, or all of a split, cut as `load_folder` cuts them.
 
     They are held in memory, 588 KiB an image of 224×224. Raises `InputError` where the data set is not in
     `TFDS_DATA_DIR` (it cannot be downloaded without an account), has no such split, or fewer images.

@@ -38,9 +38,7 @@ def load_folder(path: Path, n: int | None = None, size: int = 224) -> Dataset:
     return read(path.resolve().name, "", examples, n, size)
 
 
-def read(
-    name: str, split: str, examples: Iterable[tuple[str, bytes, int]], n: int | None, size: int
-) -> Dataset:
+def read(name: str, split: str, examples: Iterable[tuple[str, bytes, int]], n: int | None, size: int) -> Dataset:
     images, labels, skipped = [], [], []
     for file_name, encoded, label in tqdm(examples, desc=name, unit="image", total=n, delay=2, leave=False):
         try:

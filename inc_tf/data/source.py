@@ -30,6 +30,7 @@ class Source:
       title: in tables and plots; "" is the name.
       checkpoints: the checkpoint that plays each part, by part: `"classifier"` and `"generative"` are what a defence is
         made of.
+      encodes: whether its generative checkpoint has an encoder of its generator's codes.
       default_defense: the named defence that the data set's name alone stands for.
       epsilons: ε of the ℓ∞ balls in which its attacks are tabulated, growing; None is 0.1, 0.2 and 0.3 of the range.
       shard: images a unit of work, so that a kill costs minutes.
@@ -45,6 +46,7 @@ class Source:
     bounds: Bounds = (0.0, 1.0)
     title: str = ""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    encodes: bool = True
     default_defense: str = "inc-fast"
     epsilons: tuple[float, ...] | None = None
     shard: int = 500
@@ -62,7 +64,7 @@ def register(source: Source) -> Source:
 
 
 def load(name: str, split: str = "test") -> Dataset:
-    """Load one split of a data set that is declared, e.g. `"mnist"` or `"digits"`, in [0, 1], or `"celeb_a"`, in [−1, 1].
+    """Load one split of a declared data set, e.g. `"mnist"` or `"digits"`, in [0, 1], or `"celeb_a"`, in [−1, 1].
 
     MNIST and CelebA are read from `TFDS_DATA_DIR` (or TFDS's own default folder) and downloaded to it where they are
     missing. CelebA may also lie there as its authors' folder `img_align_celeba` beside `list_attr_celeba.txt`; of its

@@ -1,16 +1,19 @@
 """The record of a result: what was run, on what, and each figure with its interval. Tables and plots come from it."""
 
+import functools
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
 
 from inc_tf.estimates import Estimate
+from inc_tf.saving import write_text
 
 _PACKAGES = ("inc-tf", "tensorflow", "keras", "tensorflow-datasets", "numpy", "cleverhans")
 
@@ -66,11 +69,35 @@ class Record:
         (row,) = self.select(**wanted)
         return row
 
-    def write(self, path: Path) -> None:
-        """Write the record as JSON, whole or not at all, with the versions, the device and the commit of this run."""
-        environment = {"device": _device(), "commit": _commit(), "versions": _versions()}
+    def write(self, path: Path, computed_by: Sequence[dict] = ()) -> None:
+        """Write the record as JSON, whole or not at all.
+
+        Args:
+          path: of the file.
+          computed_by: the `environment` of each process that computed a part of it; none: of this one.
+        """
         record = {name: value for name, value in asdict(self).items() if name != "checks" or value}
-        write_text(path, json.dumps({**record, **environment}, indent=1) + "\n")
+        write_text(path, json.dumps({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
+
+
+@functools.cache
+def environment() -> dict:
+    """Who computes: the `device`, the `commit` of inc_tf's own checkout, and the `versions`."""
+    return {"device": _device(), "commit": _commit(), "versions": _versions()}
+
+
+def _joined(environments: Sequence[dict]) -> dict:
+    """Environments as one: what differs between them is listed, separated by commas."""
+
+    def said(values: Iterable[str]) -> str:
+        return ", ".join(dict.fromkeys(values))
+
+    packages = dict.fromkeys(package for one in environments for package in one["versions"])
+    return {
+        "device": said(one["device"] for one in environments),
+        "commit": said(one["commit"] for one in environments),
+        "versions": {p: said(one["versions"][p] for one in environments if p in one["versions"]) for p in packages},
+    }
 
 
 def _device() -> str:
@@ -81,19 +108,22 @@ def _device() -> str:
 
 
 def _commit() -> str:
-    """The repository's commit, marked where the work tree differs from it; `"unknown"` outside a repository."""
-    git = [
-        "git",
-        "-C",
-        str(Path(__file__).resolve().parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    """The commit of inc_tf's own checkout, marked where the work tree differs from it; `"unknown"` outside one.
+
+    The library may be installed inside the repository of whoever uses it, whose commit says nothing of inc_tf.
+    """
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        git("ls-files", "--error-unmatch", "inc_tf/__init__.py", "reproduce/figure_3.py")
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return "unknown"
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

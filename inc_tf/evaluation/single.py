@@ -1,80 +1,80 @@
-"""One attack on one defence that ships, by their names: what `inc attack` does."""
+"""One attack on one named defence: what `inc attack` does."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
 from typing import Any
 
-import numpy as np
-
-from inc_tf import attacks, data
-from inc_tf import estimates
-from inc_tf.attacks.differentiable import implicit, straight_through, unrolled
+from inc_tf import data, estimates, zoo
+from inc_tf.attacks.methods import METHODS, TARGETS
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
-
-ON_CLASSIFIER = ("fgsm", "bim", "pgd", "auto_pgd", "cw_l2", "cw_l0", "cw_linf")
-ON_ANSWERS = ("square", "spsa", "boundary")
-STAND_INS: dict[str, Callable] = {"bpda": straight_through, "unrolled": unrolled, "implicit": implicit}
-"""What attacks through a search are run on in the defence's place."""
-
-ON_STAND_IN: dict[str, Callable] = {"bpda": attacks.auto_pgd, "unrolled": attacks.pgd, "implicit": attacks.auto_pgd}
-"""And their methods: what AutoPGD finds on an unrolled search carries less far."""
-
-ATTACKS = (*ON_CLASSIFIER, *STAND_INS, "latent", *ON_ANSWERS)
-_WITHOUT_EPSILON = ("cw_l2", "cw_l0", "cw_linf")
+from inc_tf.evaluation.tables import markdown, percent
 
 
 def attack(
-    name: str, defense: InvertAndClassify, images: data.Dataset, *, epsilon: float | None = None, seed: int = 0
+    name: str,
+    defense: str,
+    *,
+    n: int = 100,
+    epsilon: float | None = None,
+    seed: int = 0,
+    **search: Any,
 ) -> dict[str, Any]:
-    """Run the attack `name`, one of `ATTACKS`, and count what the classifier alone and the defence still have right.
+    """Run the attack `name` on a named defence, and count what the classifier alone and the defence still have right.
 
     Args:
-      name: those of `ON_CLASSIFIER` are run on the classifier within, `ON_ANSWERS` on the defence's answers, the others
-        through its search.
-      defense: C behind a projector.
-      images: with their labels.
-      epsilon: ε in the images' own units; None is 0.3 of their range, for MNIST 0.3. The attacks of Carlini and Wagner
-        have none.
+      name: of `METHODS`, whose target is what it is run on.
+      defense: a full name, as `zoo.load` takes it.
+      n: the first n test images.
+      epsilon: ε in the images' own units; None is 0.3 of their range, for MNIST 0.3, for an attack that has one.
       seed: of the attack and of the search.
+      search: `steps`, `threshold` and `classifier`, as `zoo.load` takes them.
 
-    Returns: `attack`, `epsilon`, `n`, and for `undefended` and `defended` the accuracies `clean` and `attacked`, each
-    with its 95 % interval. Raises `InputError` for an unknown attack, and where the attack does.
+    Returns: `attack`, `defense`, `epsilon`, `n`, and for `undefended` and `defended` the accuracies `clean` and
+    `attacked`, each with its 95 % interval. Raises `InputError` for an unknown attack or defence, and where the attack
+    does.
     """
-    check_name(name)
-    low, high = images.bounds
-    own = name in _WITHOUT_EPSILON
-    if own and epsilon is not None:
+    METHODS.check(name)
+    source, named = zoo.understand(defense)
+    method = METHODS[name]
+    target = TARGETS[method.target]
+    if method.has_epsilon is False and epsilon is not None:
         raise InputError(f"epsilon is {epsilon}, but {name} has none: it looks for the smallest change.")
-    given = {} if own else {"epsilon": 0.3 * (high - low) if epsilon is None else epsilon}
-    method, model = _found_on(name, defense)
-    found = method(model, images.images, images.labels, bounds=images.bounds, seed=seed, **given)
+    low, high = source.bounds
+    given = {"epsilon": 0.3 * (high - low) if epsilon is None else epsilon} if method.has_epsilon else {}
+    model = zoo.load(defense, **search)
+    parts = zoo.parts(source, named.parts, search.get("classifier"))
+    images = data.load(source.name, "test").take(n)
+    found = method.function(
+        target.build(model, parts),
+        images.images,
+        images.labels,
+        bounds=images.bounds,
+        seed=seed,
+        **method.settings(**given),
+    )
+    classifier = model.classifier if isinstance(model, InvertAndClassify) else model
 
     def right(batch) -> tuple[estimates.Estimate, estimates.Estimate]:
-        bare = np.argmax(defense.classifier.predict(batch, verbose=0), axis=1)
-        answer = defense(batch, seed=seed).predictions.numpy()
-        return estimates.share(bare == images.labels), estimates.share(answer == images.labels)
+        bare = classifier.predict(batch, verbose=0).argmax(axis=1)
+        behind = model(batch, seed=seed).predictions.numpy() if isinstance(model, InvertAndClassify) else bare
+        return estimates.share(bare == images.labels), estimates.share(behind == images.labels)
 
     clean, attacked = right(images.images), right(found)
-    defenses = ("undefended", "defended")
     shares = {
         which: {"clean": before._asdict(), "attacked": after._asdict()}
-        for which, before, after in zip(defenses, clean, attacked, strict=True)
+        for which, before, after in zip(("undefended", "defended"), clean, attacked, strict=True)
     }
-    return {"attack": name, "epsilon": given.get("epsilon"), "n": len(images), **shares}
+    full = zoo.Name(source, named).full
+    return {"attack": name, "defense": full, "epsilon": given.get("epsilon"), "n": len(images), **shares}
 
 
-def check_name(name: str) -> None:
-    """Refuse what is none of `ATTACKS`; `inc attack` does so before it builds the defence."""
-    if name not in ATTACKS:
-        raise InputError(f"There is no attack {name!r}; there are {', '.join(ATTACKS)}.")
-
-
-def _found_on(name: str, defense: InvertAndClassify) -> tuple[Callable, Any]:
-    """The method, and the model that it is run on."""
-    if name in ON_CLASSIFIER:
-        return getattr(attacks, name), defense.classifier
-    if name in STAND_INS:
-        return ON_STAND_IN[name], STAND_INS[name](defense)
-    if name == "latent":
-        return attacks.latent, defense
-    return getattr(attacks, name), lambda images: defense(images).logits
+def table(found: dict[str, Any]) -> str:
+    """What `attack` found, in Markdown."""
+    epsilon = "" if found["epsilon"] is None else f", ε = {found['epsilon']:g}"
+    rows = [
+        [label, *(percent(found[which][when]) for when in ("clean", "attacked"))]
+        for which, label in (("undefended", "classifier alone"), ("defended", found["defense"]))
+    ]
+    said = f"{METHODS[found['attack']].describe()}{epsilon}, n = {found['n']}; accuracy with its 95 % interval"
+    return f"{said}\n\n{markdown(rows, ['', 'clean', 'attacked'])}"

@@ -1,11 +1,10 @@
 """Answers of long work, kept as they come: what a killed run had finished is not computed again.
 
-An answer is filed under everything that it depends on (checkpoint hashes, seed, parameters), so that a change of any of
-them asks for a new one. To compute afresh, delete the folder.
+An answer is filed under everything that it depends on, so that a change of any of it asks for a new one; who computed
+it (version, commit, device, seconds) is kept beside it. To compute afresh, delete the folder.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import time
@@ -18,6 +17,11 @@ import fsspec
 import numpy as np
 
 from inc_tf.errors import InputError
+from inc_tf.evaluation.records import environment
+from inc_tf.saving import content_hash
+
+FORMAT = 2
+"""Of keys and files: finished work of another format is not looked at."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -37,6 +41,8 @@ class Store:
             ) from error
         self.seconds = 0.0
         """What the answers given so far took to compute, in this run or an earlier one."""
+        self.computed_by: list[dict] = []
+        """The environments of the processes that computed them, each once."""
 
     def get(self, key: dict, compute: Callable[[], Arrays]) -> Arrays:
         """The answer filed under `key`, a dict of plain values; computed and filed where there is none."""
@@ -45,16 +51,21 @@ class Store:
             arrays, seconds = timed(compute)
             answer = self.put(key, arrays, seconds)
         self.seconds += float(answer.pop("seconds"))
+        by = json.loads(str(answer.pop("by")))
+        if by not in self.computed_by:
+            self.computed_by.append(by)
         return answer
 
     def put(self, key: dict, arrays: Arrays, seconds: float) -> Arrays:
-        """File the answer to `key`, which took so many seconds; returns what is filed.
+        """File the answer to `key`, which took so many seconds, with the version, commit and device of this process.
+
+        Returns what is filed.
 
         Raises `InputError` where it cannot be written; what was there before stays as it was.
         """
-        answer = {**arrays, "seconds": np.array(seconds)}
+        answer = {**arrays, "seconds": np.array(seconds), "by": np.array(json.dumps(environment()))}
         content = io.BytesIO()
-        np.savez(content, **{"key": np.array(_text(key)), **answer})  # type: ignore[arg-type]
+        np.savez(content, **{"key": np.array(json.dumps(key)), **answer})  # type: ignore[arg-type]
         path = self._path(key)
         scratch = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
@@ -81,7 +92,7 @@ class Store:
             return None  # absent, or damaged from outside: compute it again
 
     def _path(self, key: dict) -> str:
-        return f"{self.root}/{hashlib.sha256(_text(key).encode()).hexdigest()[:24]}.npz"
+        return f"{self.root}/{content_hash({'format': FORMAT, **key})[:24]}.npz"
 
 
 def timed(compute: Callable[[], Arrays]) -> tuple[Arrays, float]:
@@ -89,7 +100,3 @@ def timed(compute: Callable[[], Arrays]) -> tuple[Arrays, float]:
     started = time.monotonic()
     arrays = compute()
     return arrays, time.monotonic() - started
-
-
-def _text(key: dict) -> str:
-    return json.dumps(key, sort_keys=True)

@@ -1,71 +1,103 @@
-"""Units of work: what a table is computed from, each by itself, in this process or on a cluster."""
+"""Units of work: what a table is computed from, each by itself, in this process or on a cluster.
+
+A unit is filed by content: its key holds whatever its answer depends on, the images' bytes and the whole configuration
+of the defence and the attack included, and nothing else, so that the same key means the same answer whatever files and
+models are called.
+"""
+
+from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from inc_tf import data
-from inc_tf.evaluation import cluster
-from inc_tf.data import Bounds
+from inc_tf import plugins, zoo
+from inc_tf.attacks import TARGETS
 from inc_tf.errors import InputError
+from inc_tf.evaluation import cluster
 from inc_tf.evaluation.store import Arrays, timed
+from inc_tf.saving import configuration, content_hash
 
 _RETRIES = 3
 _WAITING = 2  # units asked for, for each that there is room for
 
 
+@dataclass
 class Bench:
-    """What units are computed on: models by the part that each plays, and the data set that they know.
+    """What units are computed on.
 
-    `made` are the models that a script made itself, by the records' name: no other process has them. `defenses` are
-    those built so far.
+    Attributes:
+      parts: the models, with what is known of their images.
+      seed: of attacks and defences.
+      made: models that a script made itself, by name, which stand for the defence or target of that name. No other
+        process has them.
     """
 
-    def __init__(self, dataset: str, bounds: Bounds, seed: int, models: dict[str, Any]):
-        self.dataset, self.bounds, self.seed, self.models = dataset, bounds, seed, models
-        self.made: dict[str, Any] = {}
-        self.defenses: dict[str, keras.Model] = {}
+    parts: zoo.Parts
+    seed: int
+    made: dict[str, Any] = field(default_factory=dict)
+    _built: dict[str, Any] = field(default_factory=dict)
+    _digests: dict[str, str] = field(default_factory=dict)
 
+    def defense(self, name: str) -> keras.Model:
+        """The defence that the records call `name`, built once."""
+        if name in self.made:
+            return self.made[name]
+        if name not in self._built:
+            self._built[name] = zoo.build(name, self.parts)
+        return self._built[name]
 
-def span(images: data.Dataset) -> list[int]:
-    """The place of the first of the images in their split, and the one after the last's."""
-    return [images.start, images.start + len(images)]
+    def target(self, name: str, against: str) -> Any:
+        """What attacks are run on, of `TARGETS` or `made`, of the defence `against`; built once."""
+        if name in self.made:
+            return self.made[name]
+        key = f"{name} of {against}"
+        if key not in self._built:
+            self._built[key] = TARGETS[name].build(self.defense(against), self.parts)
+        return self._built[key]
+
+    def digest(self, name: str) -> str:
+        """The SHA-256 of the whole configuration of the defence or model `name`, its weights included."""
+        if name not in self._digests:
+            model = self.parts[name] if name in self.parts.models else self.defense(name)
+            self._digests[name] = content_hash(configuration(model))
+        return self._digests[name]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One answer: the key that it is filed under, the images that it is of, and how a bench computes it.
+    """One answer: the key that it is filed under, how a bench computes it, and its name in messages.
 
     `compute(bench)` may take a function besides that it tells of its `progress`.
     """
 
     key: dict
-    images: data.Dataset | None
     compute: Callable[..., Arrays]
-
-    @property
-    def name(self) -> str:
-        """The key and which images: other shards of the images have the same key."""
-        which = {} if self.images is None else {"images": span(self.images)}
-        return json.dumps({**self.key, **which}, sort_keys=True)
+    name: str
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """How another process makes the same bench: its models by part, and what it must agree on.
+    """How another process makes the same bench, and what it must agree on.
 
-    Equal ones are the same bench, made once; so `models` must be hashable by value.
+    Equal ones are the same bench, made once; so `parts` must be hashable by value.
     """
 
-    dataset: str
-    bounds: Bounds
+    parts: Callable[[], zoo.Parts]
     seed: int
-    models: Callable[[], dict[str, Any]]
     agreement: cluster.Agreement
+    plugins: tuple[str, ...] = field(default_factory=plugins.loaded)
+
+    def bench(self) -> Bench:
+        """The bench. Raises `InputError` where this process does not agree."""
+        self.agreement.check()
+        for plugin in self.plugins:
+            plugins.load(Path(plugin))
+        return Bench(self.parts(), self.seed)
 
 
 class Cluster:
@@ -111,7 +143,7 @@ class Cluster:
 
 
 def _compute(blueprint: Blueprint, compute: Callable[..., Arrays]) -> tuple[Arrays, float] | InputError:
-    """On a worker. What the user has to put right is an answer: to try that again is of no use."""
+    """On a worker. What the user has to put right is returned: to try that again is of no use."""
     cluster.one_core()
     try:
         bench = _bench(blueprint)
@@ -122,5 +154,4 @@ def _compute(blueprint: Blueprint, compute: Callable[..., Arrays]) -> tuple[Arra
 
 @functools.lru_cache(maxsize=1)
 def _bench(blueprint: Blueprint) -> Bench:
-    blueprint.agreement.check()
-    return Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, blueprint.models())
+    return blueprint.bench()

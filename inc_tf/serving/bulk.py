@@ -18,17 +18,20 @@ import tensorflow as tf
 from pyarrow import parquet
 from tqdm import tqdm
 
-from inc_tf import data
-from inc_tf.evaluation import cluster
-from inc_tf.serving import image_files, export
-from inc_tf.defense import Classification
+from inc_tf import data, zoo
+from inc_tf.data.image_files import decode
+from inc_tf.defense import Classification, InvertAndClassify
 from inc_tf.errors import InputError
-from inc_tf.saving import write_text
+from inc_tf.evaluation import cluster
+from inc_tf.saving import configuration, write_text
+from inc_tf.serving import answer
 
 BLOCK = 512
 """Images a block: of MNIST 2 MiB of projections, of CelebA 24."""
 
-_RUN = "run.json"
+# Readers of a folder of Parquet leave out what begins with an underscore.
+_RUN = "_run.json"
+_INPUT = "_input.parquet"
 _IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp"}
 
 
@@ -43,7 +46,7 @@ class Block:
 
     @property
     def file(self) -> str:
-        """Of the output."""
+        """The name of this block's file."""
         which = hashlib.sha256(self.source.encode()).hexdigest()[:8]  # files in two folders may share a name
         return f"{Path(self.source).name.replace(':', '-')}-{which}-{self.first:08d}-{self.count:05d}.parquet"
 
@@ -51,11 +54,11 @@ class Block:
 def project(
     source: str,
     out: Path,
-    model: str = "mnist",
+    name: str = "mnist",
     *,
-    solver: str = "lm",
     steps: int | None = None,
     threshold: float | None = None,
+    classifier: str | None = None,
     seed: int = 0,
     block: int = BLOCK,
     address: str = cluster.LOCAL,
@@ -67,28 +70,35 @@ def project(
       source: a folder of image files, of Parquet or of TFRecord files, one such file, or `NAME` or `NAME:SPLIT` of
         TFDS (test, where no split is named). Parquet and TFRecord hold encoded images in the column or feature `image`.
       out: a folder; each file there has the rows of one block: `id`, the image's file or place in the source,
-        `projection` and `code`, float32 lists, `distance` ‖G(z*) − x‖₂, `label`, `probability` and `accepted`.
-      model, solver, steps, threshold: as `serving.named` takes them.
+        `projection` and `code`, float32 lists, and the fields of `answer.rows`. `pandas.read_parquet(out)` reads it.
+      name, steps, threshold, classifier: as `zoo.load` takes them.
       seed: of the search's starts.
       block: images a block.
       address: of the Ray cluster, all of whose machines must see `source` and `out`; `cluster.LOCAL` starts one here.
 
     Returns: the number of `images` projected, in this run and before, of those `accepted`, and the ids of those
-    `skipped` because they cannot be read. Raises `InputError` for a source with no images, an `out` that holds another
-    run's projections, and where `serving.named` and `cluster.connect` do.
+    `skipped` because they cannot be read. Raises `InputError` for a source with no images or one that has changed since
+    the run began, an `out` that holds another run's projections or the source, and where `zoo.load` and
+    `cluster.connect` do.
     """
+    _check_apart(Path(source), out)
+    listing = list(_listing(source))
     cut = list(blocks(source, block))
-    agreed = export.DEFENSES.get(model)
-    names = [agreed.classifier, agreed.generative] if agreed else []
-    defense = export.named(model, solver=solver, steps=steps, threshold=threshold)
-    made = {"model": model, "solver": solver, "steps": steps, "threshold": defense.threshold}
-    agreement = cluster.Agreement.on(names)
-    run = {"source": source, "block": block, "seed": seed, **made, "checkpoints": dict(agreement.hashes)}
-    _claim(out, run)
+    declared, named = zoo.understand(name)
+    made = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
+    defense = zoo.load(**made)
+    agreement = cluster.Agreement.on([declared.checkpoints[p] for p in named.parts if p in declared.checkpoints])
+    run = {"source": source, "block": block, "seed": seed, "defense": configuration(defense)}
+    _claim(out, run, listing)
     missing = [one for one in cut if not (out / one.file).exists()]
     if missing:
         _compute(missing, out, made, agreement, seed, address, quiet)
     return _summary([out / one.file for one in cut])
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    if source.is_dir() and (out.resolve() == source.resolve() or source.resolve() in out.resolve().parents):
+        raise InputError(f"The output {str(out)!r} lies in the input {str(source)!r}: name a folder elsewhere.")
 
 
 def _compute(
@@ -123,7 +133,7 @@ class Projector:
     def defense(self):
         """Made at the first block, where an error has somewhere to go."""
         self.agreement.check()
-        return export.named(**self.made)
+        return zoo.load(**self.made)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         block = Block(row["kind"], row["source"], row["first"], row["count"])
@@ -137,29 +147,27 @@ class Projector:
         ids, images, skipped = [], [], []
         for name, encoded in read(block):
             try:
-                images.append(image_files.decode(encoded, name, self.defense.image_shape, self.defense.bounds))
+                images.append(decode(encoded, name, self.defense.image_shape, self.defense.bounds))
                 ids.append(name)
             except InputError:
                 skipped.append(name)
-        answer = self.defense(np.stack(images), seed=self.seed) if images else None
-        _write_parquet(self.out / block.file, ids, answer, skipped)
+        found = self.defense(np.stack(images), seed=self.seed) if images else None
+        _write_parquet(self.out / block.file, ids, found, self.defense, skipped)
 
 
-def _write_parquet(path: Path, ids: list[str], answer: Classification | None, skipped: list[str]) -> None:
+def _write_parquet(
+    path: Path, ids: list[str], found: Classification | None, defense: InvertAndClassify, skipped: list[str]
+) -> None:
     """One file of the output, whole or not at all; what was skipped is in its schema's metadata."""
     columns: dict[str, Any] = {"id": pa.array(ids, pa.string())}
     shape: list[int] = []
-    if answer is not None:
-        shape = list(answer.projections.shape[1:])
-        for name, values in {"projection": answer.projections, "code": answer.codes}.items():
+    if found is not None:
+        shape = list(found.projections.shape[1:])
+        for name, values in {"projection": found.projections, "code": found.codes}.items():
             flat = values.numpy().reshape(len(ids), -1)
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-        columns |= {
-            "distance": answer.distances.numpy(),
-            "label": answer.predictions.numpy(),
-            "probability": tf.reduce_max(tf.nn.softmax(answer.logits), axis=1).numpy(),
-            "accepted": ~answer.rejected.numpy(),
-        }
+        rows = answer.rows(found, defense)
+        columns |= {name: pa.array([row[name] for row in rows]) for name in rows[0]}
     table = pa.table(columns).replace_schema_metadata({"shape": json.dumps(shape), "skipped": json.dumps(skipped)})
     scratch = path.with_suffix(".tmp")
     try:
@@ -173,23 +181,57 @@ def _write_parquet(path: Path, ids: list[str], answer: Classification | None, sk
         ) from error
 
 
-def _claim(out: Path, run: dict) -> None:
-    """Make `out` the folder of this run; raises `InputError` where it is another's, or no folder."""
+def _claim(out: Path, run: dict, listing: list[dict]) -> None:
+    """Make `out` the folder of this run; raises `InputError` where it is another's, or not a folder, or the input has
+    changed.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is not a folder.")
     claim = out / _RUN
     if not claim.exists():
         if out.exists() and any(out.glob("*.parquet")):
             raise InputError(f"{str(out)!r} holds Parquet files that are not of `inc project`: name another folder.")
+        out.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.Table.from_pylist(listing), out / _INPUT, compression="zstd")
         write_text(claim, json.dumps(run, indent=1) + "\n")
         return
     before = json.loads(claim.read_text())
     for name in run:
         if before.get(name) != run[name]:
             raise InputError(
-                f"{str(out)!r} holds projections of another run, with {name} {before.get(name)!r} in the place of "
-                f"{run[name]!r}: name another folder."
+                f"{str(out)!r} holds projections of another run, whose {name} was another: name another folder."
             )
+    _check_unchanged(parquet.read_table(out / _INPUT).to_pylist(), listing, out)
+
+
+def _check_unchanged(before: list[dict], now: list[dict], out: Path) -> None:
+    old, new = ({one["name"]: one for one in listing} for listing in (before, now))
+    for name in [*new, *old]:
+        if old.get(name) != new.get(name):
+            what = "is new" if name not in old else "is gone" if name not in new else "has changed"
+            raise InputError(
+                f"The input has changed since the run in {str(out)!r} began: {name!r} {what}. Name another folder, or "
+                "put the input back."
+            )
+
+
+def _listing(source: str) -> Iterator[dict]:
+    """What the input consists of: each file's `name`, `size` in bytes and `time` of its last change, in ns."""
+    path = Path(source)
+    if not path.exists():
+        name, _, split = source.partition(":")
+        yield {"name": source, "size": data.tfds.count(name, split or "test"), "time": 0}
+        return
+    for file in _files(path) if path.is_dir() else [path]:
+        about = file.stat()
+        name = str(file.relative_to(path)) if path.is_dir() else file.name
+        yield {"name": name, "size": about.st_size, "time": about.st_mtime_ns}
+
+
+def _files(root: Path) -> list[Path]:
+    """The files of a folder that are read: those of many images where there are some, else image files."""
+    files = sorted(file for file in root.rglob("*") if file.is_file())
+    return [file for file in files if _kind(file)] or [file for file in files if file.suffix.lower() in _IMAGES]
 
 
 def _summary(written: list[Path]) -> dict:
@@ -208,12 +250,12 @@ def blocks(source: str, size: int = BLOCK) -> Iterator[Block]:
     """The blocks of a source, which `project` describes, in order; raises `InputError` where there is no image."""
     path = Path(source)
     if path.is_dir():
-        many = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file))
+        many = _files(path)
         if not many:
-            pictures = _pictures(path)
-            if not pictures:
-                raise InputError(f"{source!r} has no image, Parquet or TFRecord file in it.")
-            yield from _cut("folder", source, len(pictures), size)
+            raise InputError(f"{source!r} has no image, Parquet or TFRecord file in it.")
+        if not _kind(many[0]):
+            yield from _cut("folder", source, len(many), size)
+            return
     elif path.is_file():
         many = [path]
         if not _kind(path):
@@ -243,7 +285,7 @@ def _parquet_rows(path: Path) -> int:
     try:
         file = parquet.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{str(path)!r} is no Parquet file that can be read.") from error
+        raise InputError(f"{str(path)!r} is not a Parquet file that can be read.") from error
     if "image" not in file.schema_arrow.names:
         raise InputError(f"{str(path)!r} has the columns {', '.join(file.schema_arrow.names)}; it must have image.")
     return file.metadata.num_rows
@@ -253,7 +295,7 @@ def _tfrecord_rows(path: Path) -> int:
     try:
         return int(tf.data.TFRecordDataset(str(path)).reduce(np.int64(0), lambda n, _: n + 1))
     except tf.errors.DataLossError as error:
-        raise InputError(f"{str(path)!r} is no TFRecord file, or a damaged one.") from error
+        raise InputError(f"{str(path)!r} is not a TFRecord file, or is damaged.") from error
 
 
 def read(block: Block) -> Iterator[tuple[str, bytes]]:
@@ -270,11 +312,7 @@ def _read_folder(block: Block) -> Iterator[tuple[str, bytes]]:
         yield str(file.relative_to(root)), file.read_bytes()
 
 
-def _pictures(root: Path) -> list[Path]:
-    return sorted(file for file in root.rglob("*") if file.is_file() and file.suffix.lower() in _IMAGES)
-
-
-_listed = functools.cache(_pictures)
+_listed = functools.cache(_files)
 """On a worker, which lists a folder once and not for each of its blocks."""
 
 

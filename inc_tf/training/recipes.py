@@ -11,8 +11,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from inc_tf import checkpoints, data
-from inc_tf import estimates
+from inc_tf import checkpoints, data, estimates
 from inc_tf.errors import InputError
 from inc_tf.models import celeba, mnist
 from inc_tf.training import began, classifier, loop, manifold, pgd, vae

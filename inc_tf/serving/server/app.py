@@ -19,12 +19,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from inc_tf.serving.export import KERAS_FILE
 from inc_tf.serving.server import rest
 from inc_tf.serving.server.batching import Batcher, Full
 from inc_tf.serving.server.demonstration import Demonstration
 from inc_tf.serving.server.rest import Refused
 from inc_tf.serving.server.servable import SIZES, Servable
-from inc_tf.serving.export import KERAS_FILE
 
 _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)")
 _STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?")

@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf import attacks, data
-from inc_tf.serving import export
 from inc_tf.defense import InvertAndClassify
 from inc_tf.models import celeba
 from inc_tf.projection import LatentProjector
+from inc_tf.serving import export
 from inc_tf.serving.server.rest import Refused
 from inc_tf.serving.server.servable import Servable
 

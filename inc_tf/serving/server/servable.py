@@ -10,8 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from inc_tf.serving import export
 from inc_tf.errors import InputError
+from inc_tf.serving import export
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """The batch sizes that a graph with XLA in it is run at: each is compiled, so others are padded to the next."""

@@ -1,7 +1,7 @@
-"""The combined attack of section 4.2.3: an encoder imitates the inversion, and is attacked in its place.
+"""The encoder of section 4.2.3's combined attack: it learns to imitate the inversion, E(x) ≈ z*(x).
 
-A convolutional encoder learns E(x) ≈ z*(x) from inversions that the defence made. C∘G∘E, an `InvertAndClassify` behind
-an `EncoderProjector`, has gradients, and what any attack finds on it is tried on the defence.
+C∘G∘E, an `InvertAndClassify` behind an `EncoderProjector`, has gradients, and what an attack finds on it is tried on
+the defence.
 """
 
 from pathlib import Path

@@ -1,52 +1,15 @@
-"""The substitute-model attack of section 4.2.2, after Papernot et al. (2017).
+"""Training a substitute for a protected classifier on the answers that it gave; section 4.2.2."""
 
-A fresh network of the inner classifier's architecture learns the protected classifier's answers; it has gradients, and
-what `fgsm` and `bim` find on it is tried on the protected one. `query` asks for the answers, `train_substitute` learns.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.fast_gradient import fgsm
-from inc_tf.data import Bounds, Dataset
+from inc_tf.data import Dataset
 from inc_tf.errors import InputError
 from inc_tf.seeds import derive
 from inc_tf.training import classifier as classifiers
 
 _VALIDATION = 0.1
-
-
-def query(
-    oracle: Callable[[tf.Tensor], tf.Tensor],
-    classifier: keras.Model,
-    images: tf.Tensor,
-    *,
-    bounds: Bounds,
-    epsilon: float = 0.1,
-) -> Dataset:
-    """Images and inputs adversarial to the inner classifier, labelled by the protected one.
-
-    Args:
-      oracle: the protected classifier, from images to classes, int64 [N]; e.g. ``lambda x: defense(x).predictions``.
-      classifier: C, the inner one, from images to logits.
-      images: float32 [N, H, W, C] within `bounds`; not the ones that will be attacked.
-      bounds: (lowest, highest) value of a pixel.
-      epsilon: ε of the FGSM that makes the adversarial inputs, in the images' own units.
-
-    Returns: 2N labelled images in the order image, its adversarial input, the next image. Raises `InputError` for what
-    `fgsm` refuses.
-    """
-    images = tf.convert_to_tensor(images)
-    own = in_batches(lambda batch: tf.argmax(classifier(batch), axis=1), images)
-    adversarial = fgsm(classifier, images, own, bounds=bounds, epsilon=epsilon)
-    pairs = tf.reshape(tf.stack([images, adversarial], axis=1), [-1, *images.shape[1:]])
-    labels = in_batches(oracle, pairs)
-    return Dataset("substitute", "train", pairs.numpy(), labels.numpy().astype(np.int64), bounds)
 
 
 def train_substitute(

@@ -1,0 +1,45 @@
+"""`inc attack`."""
+
+import json
+
+import click
+from click.shell_completion import CompletionItem
+
+from inc_tf.cli.options import JSON, SEED, defense_options
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from inc_tf.attacks.methods import METHODS
+
+    return [CompletionItem(name) for name in METHODS if name.startswith(incomplete)]
+
+
+@click.command("attack")
+@click.argument("name", metavar="ATTACK", shell_complete=_complete)
+@defense_options
+@click.option("--epsilon", type=float, help="ε, in the data's own units.  [default: 0.3 of its range]")
+@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="The first N test images.")
+@SEED
+@JSON
+def command(
+    name: str,
+    defense: str,
+    steps: int | None,
+    threshold: float | None,
+    classifier: str | None,
+    epsilon: float | None,
+    n: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Run ATTACK on a defence, and count what is still classified right.
+
+    fgsm, bim, pgd, auto-pgd, cw-l2, cw-l0 and cw-linf know the classifier within; bpda, unrolled, implicit and latent
+    go through the search; square, spsa and boundary see the defence's answers alone.
+    """
+    from inc_tf.evaluation import single
+
+    found = single.attack(
+        name, defense, n=n, epsilon=epsilon, seed=seed, steps=steps, threshold=threshold, classifier=classifier
+    )
+    click.echo(json.dumps(found, indent=2) if as_json else single.table(found))

@@ -1,0 +1,16 @@
+"""`inc calibrate`."""
+
+import click
+
+from inc_tf.cli.options import complete_defenses
+
+
+@click.command("calibrate")
+@click.argument("defense", metavar="NAME", shell_complete=complete_defenses)
+@click.option("--rate", default=0.05, show_default=True, help="The share of clean images that may be rejected.")
+@click.option("--n", default=200, show_default=True, type=click.IntRange(2), help="The first N validation images.")
+def command(defense: str, rate: float, n: int) -> None:
+    """Set η of the defence NAME on clean validation images, and keep it in its checkpoint's card."""
+    from inc_tf import zoo
+
+    click.echo(f"{zoo.calibrate(defense, rate=rate, n=n):g}")

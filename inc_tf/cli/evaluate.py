@@ -1,0 +1,55 @@
+"""`inc evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from inc_tf.cli.options import FILE, RUN_OPTIONS, SEED
+
+
+def _options(command):
+    for option in RUN_OPTIONS:
+        command = option(command)
+    return command
+
+
+@click.command("evaluate")
+@click.option("--classifier", required=True, type=FILE, help="C, a .keras file: images → logits.")
+@click.option("--generator", required=True, type=FILE, help="G, a .keras file: codes → images.")
+@click.option("--encoder", type=FILE, help="E, a .keras file: images → codes, where there is one.")
+@click.option("--data", "archive", required=True, type=FILE, help="An .npz of images [N, H, W, C] and labels [N].")
+@click.option("--bounds", nargs=2, type=float, default=(0.0, 1.0), show_default=True, help="Of a pixel's values.")
+@click.option(
+    "--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3 of the bounds]"
+)
+@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="The first N images.")
+@click.option(
+    "--n-search", default=10, show_default=True, type=click.IntRange(1), help="Images for attacks that ask a search."
+)
+@SEED
+@_options
+def command(
+    classifier: Path,
+    generator: Path,
+    encoder: Path | None,
+    archive: Path,
+    bounds: tuple[float, float],
+    epsilons: tuple[float, ...],
+    n_search: int,
+    **options,
+) -> None:
+    """Attack your own classifier behind a projection onto your own generator, in every way that is declared."""
+    from inc_tf import data
+    from inc_tf.cli.scripts import command_line
+    from inc_tf.evaluation.evaluate import evaluate_files
+    from inc_tf.evaluation.run import Options
+
+    evaluate_files(
+        Options("evaluate", command_line(), **options),
+        classifier,
+        generator,
+        encoder,
+        data.load_archive(archive, bounds),
+        searched=n_search,
+        epsilons=epsilons,
+    )

@@ -1,0 +1,47 @@
+"""`inc reproduce`: the scripts of `reproduce/`, which an installed package holds as `inc_tf.reproduce`."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import click
+
+from inc_tf.cli.main import LazyGroup
+
+_PACKAGE = "inc_tf.reproduce"
+
+
+class _Scripts(LazyGroup):
+    """The scripts, imported as they are asked for; a list of them shows the first line of each without importing it."""
+
+    def folder(self) -> Path:
+        """Where they are."""
+        found = importlib.util.find_spec(_PACKAGE)
+        (folder,) = found.submodule_search_locations  # type: ignore[union-attr]
+        return Path(folder)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        names = [path.stem for path in self.folder().glob("*.py") if not path.name.startswith("_")]
+        return sorted(names, key=lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(context):
+            return None
+        return importlib.import_module(f"{_PACKAGE}.{name}").main
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for name in self.list_commands(context):
+            said = ast.get_docstring(ast.parse((self.folder() / f"{name}.py").read_text())) or ""
+            rows.append((name, said.splitlines()[0]))
+        with formatter.section("Scripts"):
+            formatter.write_dl(rows)
+
+
+@click.group("reproduce", cls=_Scripts)
+def command() -> None:
+    """Draw a table or figure of the paper: a JSON record, a table and a plot. Quick, unless --full or --n says more."""

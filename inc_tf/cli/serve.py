@@ -1,0 +1,36 @@
+"""`inc serve`."""
+
+from pathlib import Path
+
+import click
+
+from inc_tf.errors import InputError
+
+
+@click.command("serve")
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every address. No authentication.")
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--max-waiting", default=1024, show_default=True, help="Images that may wait; more get 429.")
+@click.option("--max-body", default=16, show_default=True, help="MiB of a request; more get 413.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds for a request.")
+@click.option("--batching/--no-batching", default=True, help="Answer concurrent requests together.")
+@click.option("--page/--no-page", default=True, help="The page at /.")
+def command(
+    directory: Path,
+    host: str,
+    port: int,
+    max_waiting: int,
+    max_body: int,
+    timeout: float,
+    batching: bool,
+    page: bool,
+) -> None:
+    """Serve what `inc export` wrote to DIR, by TensorFlow Serving's REST, with a page at /."""
+    try:
+        from inc_tf.serving import server
+    except ModuleNotFoundError as error:
+        raise InputError(f"inc serve needs {error.name!r}: pip install 'inc-tf[serve]'.") from error
+
+    limits = server.Limits(max_body * 2**20, max_waiting, timeout)
+    server.serve(directory, host=host, port=port, limits=limits, batching=batching, page=page)

@@ -1,0 +1,31 @@
+"""Pixels between a data set's bounds, [0, 1], and 8 bits; for arrays and tensors alike where nothing else is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from inc_tf.data.dataset import Bounds
+
+Images = TypeVar("Images", "np.ndarray", "tf.Tensor")
+
+
+def to_unit(images: Images, bounds: Bounds) -> Images:
+    """Images within `bounds` as images in [0, 1]; what lies beyond the bounds stays beyond."""
+    low, high = bounds
+    return (images - low) / (high - low)
+
+
+def from_unit(images: Images, bounds: Bounds) -> Images:
+    """Images in [0, 1] as images within `bounds`."""
+    low, high = bounds
+    return low + (high - low) * images
+
+
+def to_bytes(images: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Images within `bounds`, clipped to them, as uint8."""
+    return np.clip(np.rint(255 * to_unit(images, bounds)), 0, 255).astype(np.uint8)

@@ -1,0 +1,151 @@
+"""A user's own defence under every attack that is declared: `inc.evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from inc_tf import data, zoo
+from inc_tf.attacks.checks import check_inputs
+from inc_tf.checkpoints import sha256
+from inc_tf.evaluation import page
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import Options, Run
+from inc_tf.evaluation.units import Bench
+from inc_tf.saving import load_file
+
+if TYPE_CHECKING:
+    import matplotlib.pyplot as plt
+
+OWN = "defense"
+"""The name of the defence that is evaluated, in tables and records."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+      record: every figure with its interval; see `Record`.
+    """
+
+    record: Record
+
+    @property
+    def table(self) -> str:
+        """In Markdown: a row for each attack and ε, a column for each defence; then claims and checks."""
+        return page.table(self.record)
+
+    def __str__(self) -> str:
+        return self.table
+
+    def plot(self) -> plt.Figure:
+        """The worst case of each defence against ε."""
+        return page.draw(self.record)
+
+
+def evaluate(
+    defense: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    encoder: keras.Model | None = None,
+    epsilons: Sequence[float] = (),
+    searched: int = 10,
+    settings: dict[str, dict] | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> Evaluation:
+    """Attack a defence in every way that is declared, and count what it still has right.
+
+    Args:
+      defense: an `InvertAndClassify`, or a classifier alone, from images to logits.
+      images: clean test images, float32 [N, H, W, C] within the defence's bounds ([0, 1] for a classifier alone).
+      labels: the true classes, integers [N].
+      encoder: E, from images to the generator's codes, where there is one that the defence does not know.
+      epsilons: ε of the ℓ∞ balls, in the images' own units; none: 0.1, 0.2 and 0.3 of the bounds' width.
+      searched: on how many images the attacks run that ask a search; minutes each on a slow one.
+      settings: arguments of attacks by name, e.g. ``{"square": {"queries": 2000}}``.
+      seed: of the attacks and the search's starts.
+      out: keeps finished work, so that the same call carries on after a kill; None: a temporary folder.
+      quiet: no progress bars.
+
+    Returns: the record of it, with a table and a plot; behind a search on a generator the fast search on the same one
+    stands beside. Raises `InputError` for images, labels and a defence that do not fit one another.
+    """
+    bounds = getattr(defense, "bounds", (0.0, 1.0))
+    given = data.Dataset("evaluate", "", np.asarray(images), np.asarray(labels), bounds)
+    parts = _parts(defense, encoder, bounds)
+    check_inputs(parts["classifier"], given.images[:2], given.labels[:2], bounds)
+    spend = page.budget(bounds, given.images.shape[1:], searched, epsilons, settings=settings or {})
+    with TemporaryDirectory() as scratch:
+        options = Options("evaluate", "inc.evaluate(…)", seed=seed, out=out or Path(scratch), quiet=quiet)
+        bench = Bench(parts, seed, made={OWN: defense})
+        run = Run(options, given, bench, checkpoints={OWN: bench.digest(OWN)}, quick=False)
+        page.page(run, spend, _cast(defense, parts))
+        return Evaluation(run.record)
+
+
+def _parts(defense: keras.Model, encoder: keras.Model | None, bounds: data.Bounds) -> zoo.Parts:
+    models: dict[str, Any] = {"classifier": getattr(defense, "classifier", defense)}
+    projector = getattr(defense, "projector", None)
+    generator = getattr(projector, "generator", None)
+    if generator is not None:
+        start = getattr(projector, "start", None)
+        known = encoder or getattr(projector, "encoder", None) or getattr(start, "encoder", None)
+        models["generative"] = zoo.GenerativeModel(generator, known, getattr(start, "stddev", 1.0))
+    return zoo.Parts(models, bounds, getattr(defense, "class_names", None))
+
+
+def _cast(defense: keras.Model, parts: zoo.Parts) -> page.Cast:
+    if not hasattr(defense, "projector"):
+        return page.Cast((), (OWN,), OWN)
+    if "generative" not in parts.models:
+        return page.Cast((OWN,), ("undefended",), OWN)
+    controls = ("undefended", *(("autoencode",) if parts.encoder is not None else ()))
+    if not hasattr(defense.projector, "solver"):
+        return page.Cast((), (OWN, "undefended"), OWN)
+    return page.Cast((OWN, "inc-fast"), controls)
+
+
+def evaluate_files(
+    options: Options,
+    classifier: Path,
+    generator: Path,
+    encoder: Path | None,
+    images: data.Dataset,
+    *,
+    searched: int,
+    epsilons: Sequence[float],
+) -> None:
+    """Write the page for a classifier C behind a projection onto a generator G, by the paper's search and the fast one.
+
+    Args:
+      options: how; `options.n` of the images at most.
+      classifier: a `.keras` file, images → logits.
+      generator: one, codes → images.
+      encoder: one, images → codes, where there is one.
+      images: with their labels.
+      searched, epsilons: as `evaluate` takes them.
+
+    Raises `InputError` for files that cannot be loaded and models that do not fit one another or the images.
+    """
+    files = {"classifier": classifier, "generator": generator, **({"encoder": encoder} if encoder else {})}
+    loaded = {part: load_file(path) for part, path in files.items()}
+    generative = zoo.GenerativeModel(loaded["generator"], loaded.get("encoder"))
+    parts = zoo.Parts({"classifier": loaded["classifier"], "generative": generative}, images.bounds)
+    taken = images.take(min(options.n, len(images)))
+    check_inputs(loaded["classifier"], taken.images[:2], taken.labels[:2], taken.bounds)
+    hashes = {path.stem: sha256(path) for path in files.values()}
+    run = Run(options, taken, Bench(parts, options.seed), checkpoints=hashes, quick=len(taken) < len(images))
+    controls = ("undefended", *(("autoencode",) if encoder else ()))
+    spend = page.budget(taken.bounds, taken.images.shape[1:], searched, epsilons)
+    page.page(run, spend, page.Cast(("inc", "inc-fast"), controls))
+    run.finish(page.table(run.record), page.draw)
