@@ -3,7 +3,7 @@
 FROM docker.io/library/debian:bookworm-slim AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv
 WORKDIR /inc
-COPY pyproject.toml requirements.txt README.md LICENSE ./
+COPY pyproject.toml setup.py requirements.txt README.md LICENSE ./
 COPY inc_tf inc_tf
 COPY reproduce reproduce
 COPY checkpoints checkpoints
@@ -18,9 +18,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home inc && mkdir --parents /inc/results && chown --recursive inc /inc
 COPY --from=build /inc/.venv /inc/.venv
+# All of them, where the wheel has those on the digits.
+COPY checkpoints /inc/checkpoints
 WORKDIR /inc
 USER inc
-ENV PATH=/inc/.venv/bin:$PATH
+ENV PATH=/inc/.venv/bin:$PATH INC_CHECKPOINTS=/inc/checkpoints
 EXPOSE 8501
 # Of `inc serve`; any other command is over before it is asked.
 HEALTHCHECK --start-period=120s \

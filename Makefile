@@ -1,27 +1,38 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup test lint reproduce report site image wheel audit requirements clean
+.PHONY: help setup test test-quick test-oldest lint reproduce report site image wheel audit requirements clean
 
 help:  ## What there is to make.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 setup: $(VENV)/.done  ## The environment, from the pinned requirements.txt.
 
-$(VENV)/.done: requirements.txt pyproject.toml
+$(VENV)/.done: requirements.txt pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 test: setup  ## All tests.
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python $(PYTEST)
 
-lint: setup  ## Lint, format and types.
+test-quick: setup  ## The tests that take two minutes together.
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+test-oldest:  ## The quick tests on the oldest releases that pyproject.toml allows, in an environment of their own.
+	$(PYTHON) -m venv --clear $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install --quiet uv
+	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest --resolution lowest-direct --editable ".[dev,serve]"
+	$(VENV)-oldest/bin/python $(PYTEST) -m "not slow" -o filterwarnings=
+
+lint: setup  ## Lint, format, types, and which module may import which.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
 	$(BIN)/inc reproduce figure_3
@@ -29,9 +40,9 @@ reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
 report: setup  ## docs/results.md and .html, from the records in docs/results/.
 	$(BIN)/inc report
 
-site: setup  ## The documentation in site/, from docs/ and the docstrings.
+site: report  ## The documentation in site/, from docs/, the records and the docstrings.
 	$(BIN)/pip install --quiet --constraint requirements.txt --editable ".[docs]"
-	$(BIN)/mkdocs build --quiet
+	$(BIN)/mkdocs build --quiet --strict
 
 wheel: setup  ## The wheel in dist/, installed into an empty environment and run from elsewhere.
 	rm -rf build dist $(VENV)-wheel
@@ -39,6 +50,7 @@ wheel: setup  ## The wheel in dist/, installed into an empty environment and run
 	$(PYTHON) -m venv $(VENV)-wheel
 	$(VENV)-wheel/bin/pip install --quiet --constraint requirements.txt dist/*.whl
 	cd / && $(CURDIR)/$(VENV)-wheel/bin/inc checkpoints verify digits-classifier digits-vae
+	cd / && $(CURDIR)/$(VENV)-wheel/bin/inc reproduce --help
 
 audit: setup  ## Known vulnerabilities of the dependencies, and a bill of materials in dist/sbom.json.
 	$(PYTHON) -m venv $(VENV)-audit

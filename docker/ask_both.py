@@ -13,7 +13,7 @@ N = 16
 
 
 def ask(url: str, images: np.ndarray) -> list[dict]:
-    """What the server answers for each image; seed 0, which TensorFlow Serving wants in every row."""
+    """The server's prediction for each image; seed 0, which TensorFlow Serving wants in every row."""
     body = json.dumps({"instances": [{"images": image.tolist(), "seed": 0} for image in images]}).encode()
     with urllib.request.urlopen(f"{url}/v1/models/{MODEL}:predict", body, timeout=600) as answer:
         return json.load(answer)["predictions"]
@@ -30,11 +30,11 @@ def differences(one: list[dict], other: list[dict]) -> list[str]:
 
 
 def main(urls: list[str]) -> int:
-    """0 where both answer alike."""
+    """0 where both give the same."""
     images = inc.data.load("digits", "test").take(N).images
     one, other = (ask(url, images) for url in urls)
     found = differences(one, other)
-    print("\n".join(found) or f"{N} images, the same answers from both.")
+    print("\n".join(found) or f"{N} images, the same from both.")
     return bool(found)
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
 from inc_tf.errors import InputError
@@ -22,6 +21,8 @@ from inc_tf.seeds import derive
 Scalars = dict[str, tf.Tensor]
 
 LOG_EVERY = 100
+
+_HISTORY = "history.jsonl"  # what TensorBoard shows, in a form that needs no reader of its own
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
@@ -44,7 +45,7 @@ def run(
       state: what a step changes: ``model.variables`` (with the seeds of its dropout) and ``optimizer.variables``.
       settings: what the run is; a directory that holds a run of other settings is refused with `InputError`.
       steps: the number of steps in all.
-      directory: gets `settings.json`, `state/` and `tensorboard/`.
+      directory: gets `settings.json`, `state/`, `tensorboard/` and the scalars again as `history.jsonl`.
       save_every: steps between two states, and between two calls of `validate`.
       log_every: steps between two entries of TensorBoard's log.
       validate: takes the number of steps done, returns further scalars to log; may log images of its own.
@@ -69,6 +70,7 @@ def run(
                 f"The state in {str(directory)!r} is another network's: choose another --run-dir or delete it."
             ) from error
     first, earlier, started = int(done.numpy()), float(seconds.numpy()), time.monotonic()
+    log = _Log(directory if chief else None, first)
     writer = tf.summary.create_file_writer(str(directory / "tensorboard")) if chief else tf.summary.create_noop_writer()
     bar = tqdm(total=steps, initial=first, desc=directory.name, unit="step", disable=not chief)
     with writer.as_default(), bar:
@@ -84,11 +86,11 @@ def run(
             last = t + 1 == steps
             if (t + 1) % log_every == 0 or last:
                 values = {name: float(value) for name, value in scalars.items()}
-                _log(values, t + 1)
+                log.add(values, t + 1)
                 bar.set_postfix(values)
             if chief and ((t + 1) % save_every == 0 or last):
                 if validate:
-                    _log(validate(t + 1), t + 1)
+                    log.add(validate(t + 1), t + 1)
                 done.assign(t + 1)
                 seconds.assign(earlier + time.monotonic() - started)
                 manager.save(t + 1)
@@ -98,12 +100,11 @@ def run(
 
 def history(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
     """What `run` logged in `directory`: the numbers of steps done, as `"step"`, and each scalar of `names` at them."""
-    events = EventAccumulator(str(directory / "tensorboard"), size_guidance={"tensors": 0})
-    events.Reload()
-    # A step that a resumed run took again is there twice.
-    logged = {name: {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors(name)} for name in names}
-    steps = sorted(logged[names[0]])
-    return {"step": steps, **{name: [logged[name][step] for step in steps] for name in names}}
+    logged: dict[int, dict[str, float]] = {}
+    for row in _rows(directory):
+        logged.setdefault(row["step"], {}).update(row)
+    steps = [step for step, row in sorted(logged.items()) if names[0] in row]
+    return {"step": steps, **{name: [logged[step][name] for step in steps] for name in names}}
 
 
 def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[..., Scalars]:
@@ -187,6 +188,29 @@ def _claim(directory: Path, settings: dict, chief: bool) -> None:
         write_text(path, json.dumps(settings))  # whole, since other workers may be reading
 
 
-def _log(scalars: dict[str, float], step: int) -> None:
-    for name, value in scalars.items():
-        tf.summary.scalar(name, value, step=step)
+class _Log:
+    """Scalars for TensorBoard and for `history`, in `directory`; None where another worker writes them."""
+
+    def __init__(self, directory: Path | None, first: int):
+        self.path = directory and directory / _HISTORY
+        if self.path:
+            # A resumed run takes again, and logs again, the steps after its state.
+            write_text(self.path, "".join(_line(row) for row in _rows(directory) if row["step"] <= first))
+
+    def add(self, scalars: dict[str, float], step: int) -> None:
+        for name, value in scalars.items():
+            tf.summary.scalar(name, value, step=step)
+        if self.path:
+            with open(self.path, "a") as file:
+                file.write(_line({"step": step, **scalars}))
+
+
+def _line(row: dict) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _rows(directory: Path) -> list[dict]:
+    """The rows of the history in `directory`, without a last one that a crash cut short."""
+    path = directory / _HISTORY
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -29,10 +29,6 @@ def results(tmp_path) -> Path:
     return folder
 
 
-def test_the_docs_page_is_that_of_the_records():
-    assert (DOCS / "results.md").read_text() == report.page(DOCS / "results", DOCS)
-
-
 def test_the_page_has_every_figure_of_every_record():
     page = report.page(DOCS / "results", DOCS)
     for path in RECORDS:

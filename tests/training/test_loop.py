@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inc_tf import data
 from inc_tf.errors import InputError
@@ -24,7 +23,7 @@ def test_batches_go_through_every_image_once_an_epoch_in_a_fresh_order():
 
 
 @pytest.mark.parametrize("batch_size", [0, 11])
-def test_a_batch_that_cannot_be_drawn_is_refused(batch_size):
+def test_rejects_batch_that_cannot_be_drawn(batch_size):
     with pytest.raises(InputError, match=f"A batch of {batch_size} images cannot be drawn from 10"):
         loop.Batches(10, batch_size, seed=0)
 
@@ -43,7 +42,7 @@ against_pairs = partial(
     [(mnist.classifier, classifier.train), (mnist.vae, vae.train), (mnist.classifier, against_pairs)],
     ids=["classifier", "vae", "against pairs"],
 )
-def test_a_killed_run_carries_on_to_the_same_bits(build, train, tmp_path, monkeypatch):
+def test_killed_run_carries_on_to_the_same_bits(build, train, tmp_path, monkeypatch):
     splits = data.load("digits", "train").take(60), data.load("digits", "validation").take(10)
     save_often = loop.run
     monkeypatch.setattr(loop, "run", lambda *args, **kwargs: save_often(*args, **{**kwargs, "save_every": 2}))
@@ -74,7 +73,7 @@ def test_a_killed_run_carries_on_to_the_same_bits(build, train, tmp_path, monkey
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_directory_of_another_run_is_refused(tmp_path):
+def test_rejects_directory_of_another_run(tmp_path):
     def run(settings):
         return loop.run(lambda t: {}, [], settings=settings, steps=1, directory=tmp_path, save_every=1)
 
@@ -83,9 +82,9 @@ def test_a_directory_of_another_run_is_refused(tmp_path):
         run({"seed": 1})
 
 
-def test_scalars_go_to_tensorboard(tmp_path):
+def test_scalars_go_to_tensorboard_and_history(tmp_path):
     loop.run(
-        lambda t: {"loss": tf.constant(float(t))},
+        lambda t: {"loss": tf.constant(float(t)), "rate": tf.constant(0.5)},
         [],
         settings={},
         steps=200,
@@ -93,10 +92,38 @@ def test_scalars_go_to_tensorboard(tmp_path):
         save_every=200,
         validate=lambda t: {"validation/accuracy": t / 400},
     )
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [(event.step, tf.make_ndarray(event.tensor_proto).item()) for event in events.Tensors("loss")] == [
-        (100, 99.0),
-        (200, 199.0),
+    (events,) = (str(path) for path in (tmp_path / "tensorboard").iterdir())
+    shown = [
+        (event.step, value.tag, tf.make_ndarray(value.tensor).item())
+        for event in map(tf.compat.v1.Event.FromString, tf.data.TFRecordDataset(events).as_numpy_iterator())
+        for value in event.summary.value
     ]
-    assert events.Tensors("validation/accuracy")[0].step == 200
+    assert sorted(shown) == [
+        (100, "loss", 99.0),
+        (100, "rate", 0.5),
+        (200, "loss", 199.0),
+        (200, "rate", 0.5),
+        (200, "validation/accuracy", 0.5),
+    ]
+    assert loop.history(tmp_path, ["loss", "rate"]) == {"step": [100, 200], "loss": [99.0, 199.0], "rate": [0.5, 0.5]}
+    assert loop.history(tmp_path, ["validation/accuracy"]) == {"step": [200], "validation/accuracy": [0.5]}
+
+
+def test_history_of_a_resumed_run_has_each_step_once(tmp_path):
+    def run(offset, killed_at=None):
+        def step(t):
+            if t == killed_at:
+                raise Killed
+            return {"loss": tf.constant(t + offset)}
+
+        loop.run(step, [], settings={}, steps=8, directory=tmp_path, save_every=4, log_every=1)
+
+    with pytest.raises(Killed):
+        run(0.0, killed_at=6)
+    with open(tmp_path / "history.jsonl", "a") as file:
+        file.write('{"step": 7, "lo')  # a crash cut it
+    run(0.25)
+    assert loop.history(tmp_path, ["loss"]) == {
+        "step": [1, 2, 3, 4, 5, 6, 7, 8],
+        "loss": [0.0, 1.0, 2.0, 3.0, 4.25, 5.25, 6.25, 7.25],
+    }
