@@ -39,7 +39,7 @@ class Registry(Generic[Declared]):
 
     def get(self, name: str) -> Declared | None:
         """The declaration of `name`; None for a name that is not declared."""
-        return self[name] if name in self else None
+        return self[name] if name in self else None  # noqa: SIM401
 
     def check(self, name: str) -> None:
         """Raise `InputError` where `name` is not declared, with a name that is spelled nearly so."""

@@ -276,8 +276,8 @@ def load(
       classifier: C instead of the data set's checkpoint: a `.keras` file, or a network of `keras.applications`.
 
     Returns: an `InvertAndClassify`; of an `undefended` or adversarially trained one, the classifier alone. Raises
-    `InputError` for an unknown name, steps or η not above 0, a search that cannot be shortened, and a checkpoint that is
-    missing or altered.
+    `InputError` for an unknown name, steps or η not above 0, a search that cannot be shortened, and a checkpoint that
+    is missing or altered.
     """
     if name in checkpoints.names():
         return checkpoints.load(name)
@@ -285,8 +285,8 @@ def load(
     defense = build(named.name, parts(source, named.parts, classifier))
     if steps is not None:
         defense = _limited(defense, steps)
-    if threshold is None and steps is None and classifier is None:
-        threshold = calibrated(source, named)
+    if threshold is None:
+        threshold = calibrated(source, named)  # of the whole search: one that is cut short rejects more
     if threshold is not None:
         if not hasattr(defense, "projector"):
             raise InputError(f"{name!r} projects nothing, so that a threshold of {threshold:g} has no meaning.")
