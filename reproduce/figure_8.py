@@ -11,6 +11,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from inc_tf import estimates
+from inc_tf.attacks.lagrangian import begin
 from inc_tf.attacks.overpowered import PairSearch
 from inc_tf.evaluation.records import Record
 from inc_tf.seeds import derive
@@ -51,7 +52,7 @@ def _trace(experiment: Experiment, defense: str, n: int, eta_squared: float, loo
     search = PairSearch(generator, experiment.models[CLASSIFIERS[defense]], eta)
     seed = [derive(experiment.record.seed, "trace"), 0]
     stddev = getattr(generative, "latent_stddev", 1.0)
-    state = search.first(tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=stddev))
+    state = begin(tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=stddev))
     values, before = [], 0
     for look in looks:
         state = search.advance(state, tf.constant(int(look - before)))

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
+from inc_tf.checks import ChecksImages, check_images
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
 from inc_tf.models.upscaling import JoinedConvolution
@@ -15,7 +16,6 @@ from inc_tf.projection.projection import Projection
 from inc_tf.projection.starts import fingerprint
 from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, choose, follow, nothing
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages, check_images
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
 _ATTEMPTS = 2

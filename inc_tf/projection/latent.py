@@ -7,12 +7,12 @@ import keras
 import psutil
 import tensorflow as tf
 
+from inc_tf.checks import ChecksImages
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.solvers import Adam
 from inc_tf.projection.solvers.protocol import Solution, Solver, activations, check_generator
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
