@@ -19,6 +19,7 @@ import tensorflow as tf
 from projection import flops, seconds, table
 
 import inc_tf as inc
+from inc_tf.attacks.lagrangian import begin
 from inc_tf.attacks.overpowered import PairSearch
 
 RESULT = Path(__file__).parent / "results" / "pairs.json"
@@ -38,7 +39,7 @@ def main(pairs: int, steps: int, repeats: int) -> None:
     search = PairSearch(generator, classifier, eta)
 
     def advance(codes, steps):
-        return search.advance(search.first(codes), tf.constant(steps)).codes.numpy()
+        return search.advance(begin(codes), tf.constant(steps)).codes.numpy()
 
     one = seconds(lambda: passes(classifier, generator, codes, steps), repeats) / steps
     times = {

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from inc_tf import estimates
+from inc_tf.attacks.lagrangian import begin
 from inc_tf.attacks.overpowered import PairSearch
 from inc_tf.cli.scripts import pair_script
 from inc_tf.evaluation.pairs import CLASSIFIERS, ETA_SQUARED, VALID, pair_experiment
@@ -60,7 +61,7 @@ def _trace(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.nda
     eta = math.sqrt(eta_squared * math.prod(generator.output_shape[1:]))
     search = PairSearch(generator, bench.defense(defense), eta)
     seed = [derive(bench.seed, "trace"), 0]
-    state = search.first(
+    state = begin(
         tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=bench.parts.latent_stddev)
     )
     values, before = [], 0

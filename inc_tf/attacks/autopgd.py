@@ -14,6 +14,7 @@ from inc_tf.attacks.losses import LOSSES, Loss, higher
 from inc_tf.attacks.methods import Method, register
 from inc_tf.attacks.projected_gradient import best_of_starts
 from inc_tf.data import Bounds
+from inc_tf.rows import column, select
 
 _MOMENTUM = 0.25  # 1 − α of the paper
 _RISES = 0.75  # ρ: the share of steps that must raise the loss for the step size to stay
@@ -87,11 +88,11 @@ class _Climb:
             ahead = self._at(self._step(images, now, before, size), labels)
             rises += tf.cast(ahead.value > now.value, tf.float32)
             before, now = now.images, ahead
-            best = _choose(now.value > best.value, now, best)
+            best = select(now.value > best.value, now, best)
             if step in looks:
                 stuck = (rises < _RISES * (step - mark)) | (~halved & (best.value <= since))
                 size = tf.where(stuck, size / 2, size)
-                now = _choose(stuck, best, now)
+                now = select(stuck, best, now)
                 rises, halved, since, mark = tf.zeros_like(rises), stuck, best.value, step
         last = self._step(images, now, before, size)
         return higher(best.images, best.value, last, LOSSES[self.loss](labels, self.classifier(last)))
@@ -99,7 +100,7 @@ class _Climb:
     def _step(self, images: tf.Tensor, now: _Point, before: tf.Tensor | None, size: tf.Tensor) -> tf.Tensor:
         """From `now` along its gradient, a quarter of the way kept from the step before."""
         ball = (images, self.epsilon, self.norm, self.bounds)
-        ahead = within_ball(now.images + optimize_linear(now.gradient, _column(size), self.norm), *ball)
+        ahead = within_ball(now.images + optimize_linear(now.gradient, column(size), self.norm), *ball)
         if before is None:
             return ahead
         moved = (1 - _MOMENTUM) * (ahead - now.images) + _MOMENTUM * (now.images - before)
@@ -118,20 +119,6 @@ def check_points(steps: int) -> list[int]:
     while percents[-1] < 100:
         percents.append(percents[-1] + max(percents[-1] - percents[-2] - 3, 6))
     return [math.ceil(percent * steps / 100) for percent in percents[1:-1]]
-
-
-def _choose(which: tf.Tensor, one: _Point, other: _Point) -> _Point:
-    """For each image `one` where `which`, bool [N], says so."""
-    column = _column(which)
-    return _Point(
-        tf.where(column, one.images, other.images),
-        tf.where(which, one.value, other.value),
-        tf.where(column, one.gradient, other.gradient),
-    )
-
-
-def _column(values: tf.Tensor) -> tf.Tensor:
-    return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
 register(Method("auto-pgd", auto_pgd, "AutoPGD-{steps} on C", evaluated=False))

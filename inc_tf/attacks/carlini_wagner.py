@@ -9,7 +9,9 @@ from tqdm import tqdm
 
 from inc_tf.adam import adam
 from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.losses import margin
 from inc_tf.data import Bounds
+from inc_tf.rows import column, select
 
 _REACH = 0.99
 _STEPS_A_CALL = 50
@@ -37,33 +39,26 @@ def box_slope(variables: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     return (high - low) / 2.0 * (1.0 - tf.square(tf.tanh(variables))) / _REACH
 
 
-def margins(logits: tf.Tensor, classes: tf.Tensor, targeted: bool) -> tf.Tensor:
+def shortfall(logits: tf.Tensor, classes: tf.Tensor, targeted: bool) -> tf.Tensor:
     """How far from success each row is, float32 [N]; it succeeds with confidence κ below 0 and at most −κ.
 
     `classes` int64 [N]: the true ones, whose logit less the largest other it is, or the targets, for the opposite.
     """
-    chosen = tf.one_hot(classes, logits.shape[1], on_value=True, off_value=False)
-    own = tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=1)
-    other = tf.reduce_max(tf.where(chosen, logits.dtype.min, logits), axis=1)
-    return other - own if targeted else own - other
+    beyond = margin(classes, logits, logits.dtype)
+    return beyond if targeted else -beyond
 
 
-def margin_and_slope(classifier: Classifier, images: tf.Tensor, classes: tf.Tensor, targeted: bool) -> tuple:
-    """`margins` of the classifier on images, float32 [N], and their gradient, float32 [N, H, W, C]."""
+def shortfall_and_slope(classifier: Classifier, images: tf.Tensor, classes: tf.Tensor, targeted: bool) -> tuple:
+    """`shortfall` of the classifier on images, float32 [N], and its gradient, float32 [N, H, W, C]."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
-        margin = margins(classifier(images), classes, targeted)
-    return margin, tape.gradient(margin, images)
+        short = shortfall(classifier(images), classes, targeted)
+    return short, tape.gradient(short, images)
 
 
-def succeeds(margin: tf.Tensor, confidence: float) -> tf.Tensor:
-    """Whether each margin is a success, bool [N]."""
-    return (margin < 0) & (margin <= -confidence)
-
-
-def rows(values: tf.Tensor) -> tf.Tensor:
-    """[N] as [N, 1, 1, 1], to go with images."""
-    return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
+def succeeds(short: tf.Tensor, confidence: float) -> tf.Tensor:
+    """Whether each `shortfall` is a success, bool [N]."""
+    return (short < 0) & (short <= -confidence)
 
 
 class Stage(NamedTuple):
@@ -97,15 +92,15 @@ def next_stage(stage: Stage, gradient: tf.Tensor, won: tf.Tensor, iterations: in
     A row that has `won` starts again from where it is; one that has not within `iterations` starts again from where it
     last started, with its constant doubled.
     """
-    change, moments = adam(gradient, stage.moments, rows(stage.steps), learning_rate)
+    change, moments = adam(gradient, stage.moments, column(stage.steps), learning_rate)
     lost = ~won & (stage.steps + 1 >= iterations)
     again = won | lost
-    start = tf.where(rows(won), stage.variables, stage.start)
+    start = select(won, stage.variables, stage.start)
     return stage._replace(
         const=tf.where(lost, 2.0 * stage.const, stage.const),
         start=start,
-        variables=tf.where(rows(again), start, stage.variables + change),
-        moments=tuple(tf.where(rows(again), 0.0, moment) for moment in moments),
+        variables=select(again, start, stage.variables + change),
+        moments=select(again, tf.nest.map_structure(tf.zeros_like, moments), moments),
         steps=tf.where(again, 0.0, stage.steps + 1),
     )
 
@@ -125,7 +120,7 @@ def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
     def advance(state):
         return tf.while_loop(
             lambda state: ~tf.reduce_all(state.done),
-            lambda state: (_where(state.done, state, step(state)),),
+            lambda state: (select(state.done, state, step(state)),),
             (state,),
             maximum_iterations=_STEPS_A_CALL,
         )[0]
@@ -141,10 +136,3 @@ def search(step: Callable[[Any], Any], state: Any) -> tf.Tensor:
             state = tf.nest.map_structure(lambda part: part[~done], state)  # noqa: B023
             shown.update(int(done.sum()))
     return tf.constant(best)
-
-
-def _where(condition: tf.Tensor, state: Any, other: Any) -> Any:
-    """The rows of `state` where the condition holds, else those of `other`."""
-    return tf.nest.map_structure(
-        lambda a, b: tf.where(tf.reshape(condition, [-1] + [1] * (a.shape.rank - 1)), a, b), state, other
-    )

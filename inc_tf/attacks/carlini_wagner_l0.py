@@ -8,15 +8,15 @@ from inc_tf.attacks.carlini_wagner import (
     box_slope,
     first_stage,
     from_box,
-    margin_and_slope,
     next_stage,
-    rows,
     search,
+    shortfall_and_slope,
     succeeds,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
+from inc_tf.rows import column, select
 
 _UNCHANGED = 1e-4  # of the bounds' width: a pixel that moved less is left as it was
 _CHEAP = 0.01  # in logits: pixels that are worth less are frozen several at a time
@@ -72,15 +72,15 @@ def cw_l0(
         moved = from_box(stage.variables, bounds)
         changed = free & (tf.abs(moved - stage.images) > _UNCHANGED * width)
         candidates = tf.where(changed, moved, stage.images)
-        margin, slope = margin_and_slope(classifier, candidates, stage.classes, targets is not None)
-        won = succeeds(margin, confidence)
-        slope_of_hinge = tf.where(rows(won), 0.0, rows(stage.const) * slope)
+        short, slope = shortfall_and_slope(classifier, candidates, stage.classes, targets is not None)
+        won = succeeds(short, confidence)
+        slope_of_hinge = select(won, tf.zeros_like(slope), column(stage.const) * slope)
         gradient = (slope_of_hinge + 2.0 * (candidates - stage.images)) * box_slope(stage.variables, bounds)
         after = next_stage(stage, tf.where(free, gradient, 0.0), won, iterations, learning_rate)
-        left = tf.where(rows(won), _thin_out(candidates - stage.images, slope), free)
+        left = select(won, _thin_out(candidates - stage.images, slope), free)
         return after._replace(
             own=left,
-            best=tf.where(rows(won), candidates, stage.best),
+            best=select(won, candidates, stage.best),
             done=(after.const > largest_const * width**2) | ~tf.reduce_any(left, axis=[1, 2, 3]),
         )
 

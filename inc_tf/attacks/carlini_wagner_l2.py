@@ -11,10 +11,11 @@ from cleverhans.tf2.utils import get_or_guess_labels
 
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.carlini_wagner import margins, rows, succeeds
+from inc_tf.attacks.carlini_wagner import shortfall, succeeds
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
+from inc_tf.rows import select
 
 
 def cw_l2(
@@ -119,10 +120,10 @@ class _Search(CarliniWagnerL2):
                 if loss > 0.9999 * previous:
                     break
                 previous = loss
-            success = succeeds(margins(logits, self.y, self.targeted), self.confidence)
+            success = succeeds(shortfall(logits, self.y, self.targeted), self.confidence)
             found |= success
             better = success & (distances < best[1])
-            best = tf.where(rows(better), candidates, best[0]), tf.where(better, distances, best[1])
+            best = select(better, (candidates, distances), best)
             change, moments = adam(gradient, moments, tf.cast(t, tf.float32), self.learning_rate)
             modifier.assign_add(change)
         return found, best

@@ -8,16 +8,16 @@ from inc_tf.attacks.carlini_wagner import (
     box_slope,
     first_stage,
     from_box,
-    margin_and_slope,
     next_stage,
-    rows,
     search,
+    shortfall_and_slope,
     succeeds,
 )
 from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+from inc_tf.rows import column, select
 
 _LEAST_TAU = 1 / 256  # of the bounds' width: a grey level of an 8-bit image
 _WITHIN = 1e-4  # of c: the excess over τ at which a candidate counts as within
@@ -76,10 +76,10 @@ def cw_linf(
         candidates = from_box(stage.variables, bounds)
         delta = candidates - stage.images
         distance = tf.reduce_max(tf.abs(delta), axis=[1, 2, 3])
-        excess = tf.maximum(tf.abs(delta) - rows(tau), 0.0)
-        margin, slope = margin_and_slope(classifier, candidates, stage.classes, targets is not None)
-        adversarial = succeeds(margin, confidence)
-        slope_of_hinge = tf.where(rows(adversarial), 0.0, rows(stage.const) * slope)
+        excess = tf.maximum(tf.abs(delta) - column(tau), 0.0)
+        short, slope = shortfall_and_slope(classifier, candidates, stage.classes, targets is not None)
+        adversarial = succeeds(short, confidence)
+        slope_of_hinge = select(adversarial, tf.zeros_like(slope), column(stage.const) * slope)
         gradient = (slope_of_hinge + tf.sign(excess) * tf.sign(delta)) * box_slope(stage.variables, bounds)
         won = adversarial & (tf.reduce_sum(excess, axis=[1, 2, 3]) <= _WITHIN * stage.const)
         after = next_stage(stage, gradient, won, iterations, learning_rate)
@@ -87,7 +87,7 @@ def cw_linf(
         better = adversarial & (distance < least)
         return after._replace(
             own=(tau, tf.where(better, distance, least)),
-            best=tf.where(rows(better), candidates, stage.best),
+            best=select(better, candidates, stage.best),
             done=(after.const > largest_const * width) | (tau < _LEAST_TAU * width),
         )
 

@@ -11,6 +11,7 @@ from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, chec
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+from inc_tf.rows import select
 from inc_tf.seeds import derive
 
 
@@ -73,8 +74,8 @@ def boundary(
         found = walk.run(model, tf.gather(unit, rows), tf.gather(labels, rows), starting_points=first)
         change = tf.clip_by_value(low + (high - low) * found, low, high) - origins
         lengths = tf.norm(tf.reshape(change, [len(rows), -1]), ord=norm, axis=1)
-        inside = (lengths <= epsilon)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-        return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], origins + tf.where(inside, change, 0.0))
+        kept = select(lengths <= epsilon, change, tf.zeros_like(change))
+        return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], origins + kept)
 
     return in_batches(attack, *inputs)
 

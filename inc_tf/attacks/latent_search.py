@@ -4,18 +4,17 @@ What lies on the range is where a projection leaves it: the search is followed t
 it is met with an image that the defence vouches for. This is how Athalye, Carlini and Wagner (2018) broke Defense-GAN.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.adam import adam
+from inc_tf.attacks import lagrangian
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import check_epsilon, check_inputs, check_norm, check_positive
 from inc_tf.attacks.losses import higher, margin
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.defense import InvertAndClassify
+from inc_tf.rows import column
 from inc_tf.seeds import derive
 
 
@@ -91,16 +90,6 @@ def _wrong(defense, images, labels, seed: int, reprojections: int) -> tf.Tensor:
     return tf.add_n([margin(labels, defense(images, seed=one).logits) for one in seeds]) / reprojections
 
 
-class _State(NamedTuple):
-    t: tf.Tensor
-    codes: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor]
-    multiplier: tf.Tensor
-    best: tf.Tensor
-    value: tf.Tensor
-    excess: tf.Tensor
-
-
 class _Search:
     """The ascent of one defence and ball."""
 
@@ -112,46 +101,28 @@ class _Search:
     @tf.function(reduce_retracing=True, autograph=False)
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """The points of the ball next to the best G(z), float32 [N, H, W, C]."""
-        zeros, n = tf.zeros_like(codes), tf.shape(codes)[0]
-        infinite = tf.fill([n], float("inf"))
-        first = _State(tf.zeros([]), codes, (zeros, zeros), tf.zeros([n]), codes, -infinite, infinite)
-        last = tf.while_loop(
-            lambda _: True,
-            lambda state: (self._step(state, images, labels, allowed),),
-            (first,),
-            maximum_iterations=self.steps,
-        )[0]
+
+        def objective(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            generated = self.generator(codes, training=False)
+            value = tf.cast(margin(labels, self.classifier(generated, training=False)), tf.float32)
+            off = tf.reduce_sum(tf.math.squared_difference(generated, self._nearest(generated, images)), axis=[1, 2, 3])
+            return value, off / tf.square(allowed) - 1.0
+
+        last = lagrangian.ascend(
+            objective,
+            lagrangian.begin(codes),
+            self.steps,
+            learning_rate=self.learning_rate,
+            multiplier_rate=self.multiplier_rate,
+        )
         return self._nearest(self.generator(last.best, training=False), images)
 
     def _nearest(self, generated: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         change = tf.clip_by_value(generated, *self.bounds) - images
         if self.norm == np.inf:
             return images + tf.clip_by_value(change, -self.epsilon, self.epsilon)
-        length = tf.norm(tf.reshape(change, [tf.shape(change)[0], -1]), axis=1)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-        return images + change * tf.minimum(1.0, tf.math.divide_no_nan(self.epsilon, length))
-
-    def _step(self, state: _State, images: tf.Tensor, labels: tf.Tensor, allowed: tf.Tensor) -> _State:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.codes)
-            generated = self.generator(state.codes, training=False)
-            value = tf.cast(margin(labels, self.classifier(generated, training=False)), tf.float32)
-            off = tf.reduce_sum(tf.math.squared_difference(generated, self._nearest(generated, images)), axis=[1, 2, 3])
-            excess = off / tf.square(allowed) - 1.0
-            lagrangian = value - state.multiplier * excess
-        gradient = tape.gradient(lagrangian, state.codes)
-        step, moments = adam(-gradient, state.moments, state.t, self.learning_rate)
-        feasible, was_feasible = excess <= 0, state.excess <= 0
-        better = tf.where(feasible, ~was_feasible | (value > state.value), ~was_feasible & (excess < state.excess))
-        violation = tf.clip_by_value(excess, -1.0, 1.0)
-        return _State(
-            t=state.t + 1.0,
-            codes=state.codes + step,
-            moments=moments,
-            multiplier=tf.maximum(0.0, state.multiplier + self.multiplier_rate * violation),
-            best=tf.where(better[:, tf.newaxis], state.codes, state.best),
-            value=tf.where(better, value, state.value),
-            excess=tf.where(better, excess, state.excess),
-        )
+        length = tf.norm(tf.reshape(change, [tf.shape(change)[0], -1]), axis=1)
+        return images + change * column(tf.minimum(1.0, tf.math.divide_no_nan(self.epsilon, length)))
 
 
 register(

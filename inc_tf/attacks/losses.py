@@ -10,6 +10,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from inc_tf.rows import select
+
 Loss = Literal["cross-entropy", "margin"]
 
 
@@ -18,9 +20,9 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float64))
 
 
-def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """How far the best other class is above the true one: above 0 where the image is misclassified."""
-    logits = tf.cast(logits, tf.float64)
+def margin(labels: tf.Tensor, logits: tf.Tensor, dtype: tf.DType = tf.float64) -> tf.Tensor:
+    """How far the best other class is above the true one: above 0 where the image is misclassified; in `dtype`, [N]."""
+    logits = tf.cast(logits, dtype)
     true = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
     others = tf.reduce_max(tf.where(true, logits.dtype.min, logits), axis=1)
     return others - tf.reduce_sum(tf.where(true, logits, 0.0), axis=1)
@@ -29,9 +31,11 @@ def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 def higher(
     images: tf.Tensor, values: tf.Tensor, others: tf.Tensor, others_values: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of two images [N, H, W, C] each the one of the higher loss [N], the first where they are level; and that loss."""
-    better = (others_values > values)[:, tf.newaxis, tf.newaxis, tf.newaxis]
-    return tf.where(better, others, images), tf.maximum(values, others_values)
+    """Of two images [N, H, W, C] each the one of the higher loss [N], and that loss.
+
+    The first where they are level, or where the second's is NaN.
+    """
+    return select(others_values > values, (others, others_values), (images, values))
 
 
 LOSSES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {"cross-entropy": cross_entropy, "margin": margin}

@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 import keras
 import tensorflow as tf
 
-from inc_tf.adam import adam
+from inc_tf.attacks import lagrangian
 from inc_tf.attacks.checks import check_classifier, check_positive
+from inc_tf.attacks.lagrangian import Ascent
+from inc_tf.attacks.losses import margin
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import check_generator
@@ -67,7 +69,7 @@ def overpowered_pairs(
     """max over z, z′ of the loss between C(G(z)) and C(G(z′)), subject to ‖G(z) − G(z′)‖₂ ≤ η; eqs. (1), (6) and (9).
 
     The Lagrangian, loss + λ(‖G(z) − G(z′)‖² − η²) with λ ≤ 0, is climbed in the codes by Adam and descended in λ by
-    gradient steps, alternately; every pair has its own λ. (Eq. (3) has λ ≥ 0, with which the constraint does not bind.)
+    gradient steps, alternately; every pair has its own λ. See `inc_tf.attacks.lagrangian`.
 
     Args:
       generator: G, from codes [N, k] to images [N, H, W, C].
@@ -106,21 +108,6 @@ def overpowered_pairs(
     return search.run(tf.stack([first, second], axis=1), steps, tolerance)
 
 
-class State(NamedTuple):
-    """Where the search of each pair is: t, codes [N, 2, k], Adam's moments, λ, and the best codes so far.
-
-    `value` is the loss of `best`, `excess` is ‖G(z) − G(z′)‖² / η² − 1 there.
-    """
-
-    t: tf.Tensor
-    codes: tf.Tensor
-    moments: tuple[tf.Tensor, tf.Tensor]
-    multiplier: tf.Tensor
-    best: tf.Tensor
-    value: tf.Tensor
-    excess: tf.Tensor
-
-
 class PairSearch:
     """The alternating search of `overpowered_pairs`, in pieces; see there for the arguments."""
 
@@ -139,16 +126,17 @@ class PairSearch:
         self.eta, self.one_sided = eta, one_sided
         self.learning_rate, self.multiplier_rate = learning_rate, multiplier_rate
 
-    def first(self, codes: tf.Tensor) -> State:
-        """The state of a search from `codes`, float32 [N, 2, k]."""
-        n = tf.shape(codes)[0]
-        zeros, infinite = tf.zeros_like(codes), tf.fill([n], float("inf"))
-        return State(tf.zeros([n]), codes, (zeros, zeros), tf.zeros([n]), codes, -infinite, infinite)
-
     @tf.function(reduce_retracing=True, autograph=False)
-    def advance(self, state: State, steps: int | tf.Tensor) -> State:
-        """The state `steps` steps later."""
-        return tf.while_loop(lambda _: True, lambda s: (self._step(s),), (state,), maximum_iterations=steps)[0]
+    def advance(self, state: Ascent, steps: int | tf.Tensor) -> Ascent:
+        """The state `steps` steps later, of codes float32 [N, 2, k]; its excess is ‖G(z) − G(z′)‖² / η² − 1."""
+        return lagrangian.ascend(
+            self._objective,
+            state,
+            steps,
+            learning_rate=self.learning_rate,
+            multiplier_rate=self.multiplier_rate,
+            inside=_INSIDE,
+        )
 
     @tf.function(reduce_retracing=True, autograph=False)
     def run(self, codes: tf.Tensor, steps: int, tolerance: float) -> Pairs:
@@ -159,7 +147,7 @@ class PairSearch:
             stalled = (new.excess <= 0) & (new.value <= state.value + tolerance * tf.abs(state.value))
             return new, stalled & (tolerance > 0)
 
-        state, rounds, _ = drain(advance, codes, self.first(codes), -(-steps // _ROUND))
+        state, rounds, _ = drain(advance, codes, lagrangian.begin(codes), -(-steps // _ROUND))
         return self.pairs(state, tf.minimum(rounds * _ROUND, steps))
 
     def _evaluate(self, codes: tf.Tensor) -> tuple:
@@ -171,33 +159,13 @@ class PairSearch:
         difference = images[:, 0] - images[:, 1]
         return images, tf.reshape(logits, [n, 2, logits.shape[1]]), tf.reduce_sum(tf.square(difference), axis=[1, 2, 3])
 
-    def _step(self, state: State) -> State:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.codes)
-            _, logits, squared = self._evaluate(state.codes)
-            value = self.loss(logits[:, 0], logits[:, 1])
-            excess = squared / self.eta**2 - 1
-            lagrangian = value + state.multiplier * excess
-        gradient = tape.gradient(lagrangian, state.codes)
-        # Counted up to η²: from codes far apart λ would otherwise grow beyond what it can come back from. And aimed a
-        # little inside: a search that settles would otherwise come near η from outside for ever.
-        violation = tf.clip_by_value(excess + _INSIDE, -1.0, 1.0)
+    def _objective(self, codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if self.one_sided:
-            gradient *= tf.constant([0.0, 1.0])[tf.newaxis, :, tf.newaxis]
-        step, moments = adam(-gradient, state.moments, state.t[:, tf.newaxis, tf.newaxis], self.learning_rate)
-        feasible, was_feasible = excess <= 0, state.excess <= 0
-        better = tf.where(feasible, ~was_feasible | (value > state.value), ~was_feasible & (excess < state.excess))
-        return State(
-            t=state.t + 1.0,
-            codes=state.codes + step,
-            moments=moments,
-            multiplier=tf.minimum(0.0, state.multiplier - self.multiplier_rate * violation),
-            best=tf.where(better[:, tf.newaxis, tf.newaxis], state.codes, state.best),
-            value=tf.where(better, value, state.value),
-            excess=tf.where(better, excess, state.excess),
-        )
+            codes = tf.concat([tf.stop_gradient(codes[:, :1]), codes[:, 1:]], axis=1)
+        _, logits, squared = self._evaluate(codes)
+        return self.loss(logits[:, 0], logits[:, 1]), squared / self.eta**2 - 1
 
-    def pairs(self, state: State, steps: tf.Tensor) -> Pairs:
+    def pairs(self, state: Ascent, steps: tf.Tensor) -> Pairs:
         """The best pairs that the search has seen."""
         images, logits, squared = self._evaluate(state.best)
         return Pairs(
@@ -222,10 +190,7 @@ def _cross_entropy(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
 
 
 def _margin(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    own = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1], on_value=True, off_value=False)
-    return tf.reduce_max(tf.where(own, others.dtype.min, others), axis=1) - tf.reduce_sum(
-        tf.where(own, others, 0.0), axis=1
-    )
+    return margin(tf.argmax(logits, axis=1), others, others.dtype)
 
 
 LOSSES: dict[str, Callable] = {"squared": _squared, "cross-entropy": _cross_entropy, "margin": _margin}

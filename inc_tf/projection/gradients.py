@@ -8,9 +8,9 @@ whatever stands behind it are the attacker's to apply. Both work in the images' 
 import keras
 import tensorflow as tf
 
+from inc_tf.adam import adam
 from inc_tf.projection.solvers.protocol import activations, squared_errors
 
-_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
 _COLUMN_MEMORY = 2**31  # what the columns of a Hessian that are computed together may keep, for 64 images
 _SINGULAR = 1e-6  # of the greatest eigenvalue: below it, float32 knows no direction
 
@@ -27,23 +27,19 @@ def unrolled(
       steps: K. Memory for the backward pass grows with it.
       learning_rate: Adam's.
 
-    Returns: [N, k]. The value is Algorithm 1's, but for Adam's ε, which stands under the root: its derivative at a zero
+    Returns: [N, k]. The value is Algorithm 1's, but for Adam's ε, which is under the root: its derivative at a zero
     gradient, as a dead code has, is zero rather than NaN.
     """
 
-    def step(t, z, momentum, variance):
+    def step(t, z, moments):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(z)
             errors = squared_errors(generator, z, images)
-        gradient = tape.gradient(errors, z)
-        t += 1
-        momentum = _BETA_1 * momentum + (1 - _BETA_1) * gradient
-        variance = _BETA_2 * variance + (1 - _BETA_2) * tf.square(gradient)
-        rate = learning_rate * tf.sqrt(1 - _BETA_2**t) / (1 - _BETA_1**t)
-        return t, z - rate * momentum / tf.sqrt(variance + _TINY**2), momentum, variance
+        change, moments = adam(tape.gradient(errors, z), moments, t, learning_rate, differentiable=True)
+        return t + 1, z + change, moments
 
     zeros = tf.zeros_like(codes)
-    first = (tf.zeros([], codes.dtype), codes, zeros, zeros)
+    first = (tf.zeros([], codes.dtype), codes, (zeros, zeros))
     return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
 
 

@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from inc_tf import checkpoints
 from inc_tf.attacks.checks import check_positive
-from inc_tf.attacks.overpowered import LOSSES, PairSearch, State
+from inc_tf.attacks.lagrangian import Ascent, begin
+from inc_tf.attacks.overpowered import LOSSES, PairSearch
 from inc_tf.data import Dataset
+from inc_tf.rows import select
 from inc_tf.seeds import derive
 from inc_tf.training import classifier, loop
 
@@ -80,9 +82,7 @@ class Overpowered:
         self.stddev = getattr(generative, "latent_stddev", 1.0)
         self.mu, self.pairs, self.attack_steps = mu, pairs, attack_steps
         self.lifetime, self.seed = lifetime, seed
-        self._state = tf.nest.map_structure(
-            lambda part: keras.Variable(part, trainable=False), self.search.first(self._draw(0))
-        )
+        self._state = tf.nest.map_structure(lambda part: keras.Variable(part, trainable=False), begin(self._draw(0)))
         self.variables = tf.nest.flatten(self._state)
 
     def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -107,15 +107,15 @@ class Overpowered:
         return self.mu * mean, logged
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def _attack(self, t: tf.Tensor, fresh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, State]:
-        new = self.search.first(fresh)
+    def _attack(self, t: tf.Tensor, fresh: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Ascent]:
+        new = begin(fresh)
         old = tf.nest.map_structure(tf.convert_to_tensor, self._state)
         # What was best was best against an earlier classifier.
         old = old._replace(value=new.value, excess=new.excess)
         # Spread over a lifetime, so that every step has pairs of all ages.
         apart = max(1, self.lifetime // self.pairs)
         due = (t == 0) | ((tf.range(self.pairs) * apart + t) % self.lifetime == 0)
-        state = tf.nest.map_structure(lambda one, other: tf.where(_like(due, one), one, other), new, old)
+        state = select(due, new, old)
         state = self.search.advance(state, self.attack_steps)
         images = self.generator(tf.reshape(state.best, [-1, state.best.shape[2]]), training=False)
         return tf.reshape(images, [self.pairs, 2, *images.shape[1:]]), state.excess <= 0, state
@@ -124,8 +124,3 @@ class Overpowered:
         """Codes of step `t`'s new pairs, float32 [N, 2, k]."""
         shape = [self.pairs, 2, self.generator.input_shape[1]]
         return tf.random.stateless_normal(shape, [derive(self.seed, "pairs"), t], stddev=self.stddev)
-
-
-def _like(rows: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """bool [N] as [N, 1, …], of the rank of `values`."""
-    return tf.reshape(rows, [-1, *[1] * (values.shape.rank - 1)])

@@ -9,7 +9,7 @@ from attack_measures import distances, predictions, success
 
 from inc_tf import InputError
 from inc_tf.attacks import cw_l0, cw_linf
-from inc_tf.attacks.carlini_wagner import from_box, margins, to_box
+from inc_tf.attacks.carlini_wagner import from_box, shortfall, to_box
 
 BUDGET = {"iterations": 60, "learning_rate": 0.05, "initial_const": 0.1, "largest_const": 20.0}
 ATTACKS = [cw_l0, cw_linf]
@@ -76,7 +76,7 @@ def test_reaches_its_targets(attack, model, data):
 def test_reaches_the_margin_that_confidence_asks(attack, model, data):
     few = data.take(4)
     found = attack(model, few.images, few.labels, bounds=few.bounds, confidence=2.0, **BUDGET)
-    assert np.all(margins(model(found), tf.constant(few.labels), targeted=False) <= -2.0 + 1e-3)
+    assert np.all(shortfall(model(found), tf.constant(few.labels), targeted=False) <= -2.0 + 1e-3)
 
 
 def test_l0_finds_the_one_pixel_that_matters(planted, planted_images):
@@ -120,8 +120,8 @@ def test_the_box_reaches_its_bounds_and_returns_the_image(bounds):
 
 def test_margins_of_other_classes_and_targets():
     logits = tf.constant([[1.0, 3.0, 2.5], [4.0, 0.0, 1.0]])
-    np.testing.assert_allclose(margins(logits, tf.constant([1, 0], tf.int64), targeted=False), [0.5, 3.0])
-    np.testing.assert_allclose(margins(logits, tf.constant([2, 1], tf.int64), targeted=True), [0.5, 4.0])
+    np.testing.assert_allclose(shortfall(logits, tf.constant([1, 0], tf.int64), targeted=False), [0.5, 3.0])
+    np.testing.assert_allclose(shortfall(logits, tf.constant([2, 1], tf.int64), targeted=True), [0.5, 4.0])
 
 
 def test_a_convolutional_model_is_attacked_too(data):

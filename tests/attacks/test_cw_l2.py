@@ -8,7 +8,7 @@ from art.attacks.evasion import CarliniL2Method
 from attack_measures import distances, predictions, success
 
 from inc_tf.attacks import cw_l2
-from inc_tf.attacks.carlini_wagner import margins
+from inc_tf.attacks.carlini_wagner import shortfall
 
 BUDGET = {"binary_search_steps": 4, "iterations": 80, "learning_rate": 0.05, "initial_const": 0.1}
 
@@ -54,7 +54,7 @@ def _assert_no_worse(ours, theirs, model, data):
 def test_reaches_the_margin_that_confidence_asks(model, data):
     few = data.take(5)
     found = run(model, few, confidence=5.0)
-    assert np.all(margins(model(found), tf.constant(few.labels), targeted=False) <= -5.0 + 1e-3)
+    assert np.all(shortfall(model(found), tf.constant(few.labels), targeted=False) <= -5.0 + 1e-3)
 
 
 def test_reaches_its_targets(model, data):
