@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
@@ -78,10 +79,20 @@ def save(model: keras.Model, name: str, fields: dict) -> Path:
         model_file = Path(scratch) / path.name
         card_file = Path(scratch) / f"{name}.json"
         model.save(model_file)
+        _deflate(model_file)
         card_file.write_text(json.dumps({"name": name, **fields, "sha256": sha256(model_file)}, indent=2) + "\n")
         os.replace(model_file, path)
         os.replace(card_file, path.with_suffix(".json"))
     return path
+
+
+def _deflate(path: Path) -> None:
+    """Compress a zip file's members in place; Keras stores them as they are, and reads both."""
+    packed = path.with_suffix(".packed")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    os.replace(packed, path)
 
 
 def sha256(path: Path) -> str:
