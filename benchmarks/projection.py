@@ -66,7 +66,10 @@ def matmul_gflops(size: int = 4096) -> float:
 
 
 def flops(model: keras.Model) -> int:
-    """A forward pass of one image: a product with each kernel at each place, two FLOP a weight."""
+    """A forward pass of one image: a product with each kernel at each place, two FLOP a weight.
+
+    A convolution of what is doubled counts as its peers compute it, at the doubled size.
+    """
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | JoinedConvolution):
@@ -395,6 +398,7 @@ def began_faces(generator, images, sizes) -> dict:
     if not inc.data.tfds.prepared("celeb_a"):
         return {"skipped": "CelebA is not on disk", "rows": []}
     generator = inc.load("celeba-began").generator
+    filters = generator.layers[-2].filters
     faces = inc.data.load("celeb_a", "test").images[: sizes["faces"]]
     normal, nearest = inc.Normal(stddev=2.0), inc.Nearest(stddev=2.0)
     candidates: dict[str, tuple[Solver, Start]] = {
@@ -412,7 +416,7 @@ def began_faces(generator, images, sizes) -> dict:
         del row["squares"]
         rows.append({**row, "times_faster_than_adam": rows[0]["ms"] / row["ms"] if rows else 1.0})
         click.echo(f"  {name}: {row['mse']:.5f}, {row['ms']:.1f} ms")
-    return {"dataset": "celeb_a", "images": len(faces), "filters": 32, "rows": rows}
+    return {"dataset": "celeb_a", "images": len(faces), "filters": filters, "rows": rows}
 
 
 def began_speed(generator, images, sizes) -> dict:
@@ -452,11 +456,11 @@ def began_training(generator, images, sizes) -> dict:
     """Seconds of BEGAN's training step at batch 16, in float32, and in bfloat16 for ours, beside PyTorch's."""
     rows, steps = [], sizes["training_steps"]
     x = np.random.default_rng(0).uniform(-1, 1, (16, 64, 64, 3)).astype(np.float32)
-    for width in (32, 64):
+    for width in (32, 64, 128):
         runs = {}
         for name, policy in {"inc_tf": "float32", "inc_tf, bfloat16": "mixed_bfloat16"}.items():
             keras.config.set_dtype_policy(policy)
-            update, _ = training_began.compiled_step(seeded_began(width), 16)
+            update, _ = training_began.compiled_step(seeded_began(width), 16, steps)
             keras.config.set_dtype_policy("float32")
             runs[name] = lambda update=update: [float(update(x, [0, t])["k"]) for t in range(steps)]
         model = seeded_began(width)

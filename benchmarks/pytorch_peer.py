@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from inc_tf.models.skip import BatchStatistics, ReflectionPadding
-from inc_tf.models.upscaling import JoinedConvolution
+from inc_tf.models.upscaling import JoinedConvolution, UpConvolution
 
 
 class Network(torch.nn.Module):
@@ -45,11 +45,11 @@ class Network(torch.nn.Module):
                 x = x.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
             elif isinstance(layer, keras.layers.Flatten):
                 x = x.permute(0, 2, 3, 1).reshape(len(x), -1)
-            elif isinstance(layer, keras.layers.UpSampling2D):
-                x = functional.interpolate(x, scale_factor=2, mode="nearest")
             elif isinstance(layer, keras.layers.MaxPooling2D):
                 x = functional.max_pool2d(x, layer.pool_size)
             elif isinstance(layer, keras.layers.Conv2D):
+                if isinstance(layer, UpConvolution):
+                    x = functional.interpolate(x, scale_factor=2, mode="nearest")
                 x = self._activation(layer)(self._convolution(layer, x, next(parts), next(parts)))
             elif not isinstance(layer, keras.layers.Dropout):
                 raise TypeError(f"{type(layer).__name__} is not a layer that this peer knows.")

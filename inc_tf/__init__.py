@@ -16,9 +16,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["attacks", "checkpoints", "data", "evaluation", "serving", "zoo"],
     submod_attrs={
         "attacks.toolboxes": ["to_art", "to_foolbox"],
-        "checkpoints": ["load"],
         "defense": ["Classification", "InvertAndClassify", "threshold_at"],
         "errors": ["InputError"],
+        "evaluation.evaluate": ["Evaluation", "evaluate"],
         "projection": [
             "LBFGS",
             "Adam",
@@ -34,5 +34,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Projection",
             "Zeros",
         ],
+        "zoo": ["load"],
     },
 )

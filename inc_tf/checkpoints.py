@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,6 +108,7 @@ def save(model: keras.Model, name: str, fields: dict, *, folder: Path | None = N
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         model_file = Path(scratch) / path.name
         model.save(model_file)
+        _deflate(model_file)
         written = _json({"name": name, **fields, "sha256": sha256(model_file)})
         _replace({path: model_file.read_bytes(), path.with_suffix(".json"): written})
     return path
@@ -133,6 +135,15 @@ def install(path: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     _replace({target: weights, target.with_suffix(".json"): _json(fields)})
     return target
+
+
+def _deflate(path: Path) -> None:
+    """Compress a zip file's members in place; Keras stores them as they are, and reads both."""
+    packed = path.with_suffix(".packed")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    os.replace(packed, path)
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Invert-and-Classify: a classifier behind a projector, and a threshold on the distance between them."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -55,6 +56,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         projector: keras.Layer,
         threshold: float | None = None,
         bounds: Bounds | None = None,
+        class_names: Sequence[str] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -66,6 +68,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         self.threshold = threshold
         low, high = bounds or getattr(projector, "bounds", None) or (0.0, 1.0)
         self.bounds: Bounds = (low, high)
+        self.class_names = None if class_names is None else tuple(class_names)
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
         projection = self.projector(images, seed=seed)
@@ -91,6 +94,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
             **serialized(classifier=self.classifier, projector=self.projector),
             "threshold": self.threshold,
             "bounds": list(self.bounds),
+            "class_names": None if self.class_names is None else list(self.class_names),
         }
 
     @classmethod

@@ -61,9 +61,7 @@ def _trace(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.nda
     eta = math.sqrt(eta_squared * math.prod(generator.output_shape[1:]))
     search = PairSearch(generator, bench.defense(defense), eta)
     seed = [derive(bench.seed, "trace"), 0]
-    state = begin(
-        tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=bench.parts.latent_stddev)
-    )
+    state = begin(tf.random.stateless_normal([n, 2, generator.input_shape[1]], seed, stddev=bench.parts.latent_stddev))
     values, before = [], 0
     for look in looks:
         state = search.advance(state, tf.constant(int(look - before)))

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from inc_tf.models.upscaling import UpConvolution
 from inc_tf.saving import deserialized, serialized
 
 IMAGE_SHAPE = (64, 64, 3)
@@ -130,10 +131,9 @@ def _decoder(name: str, width: int, latent_dim: int, convolutions: int) -> keras
     code = layers.Input((latent_dim,))
     hidden = layers.Reshape((8, 8, width))(layers.Dense(8 * 8 * width)(code))
     for resolution in _RESOLUTIONS:
-        for _ in range(convolutions):
-            hidden = _convolution(width)(hidden)
-        if resolution < _RESOLUTIONS[-1]:
-            hidden = layers.UpSampling2D(2)(hidden)
+        for i in range(convolutions):
+            doubles = i == 0 and resolution > _RESOLUTIONS[0]
+            hidden = (UpConvolution(width, activation="elu") if doubles else _convolution(width))(hidden)
     image = layers.Conv2D(IMAGE_SHAPE[-1], 3, padding="same", dtype="float32")(hidden)
     return keras.Model(code, image, name=name)
 

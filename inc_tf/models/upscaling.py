@@ -1,9 +1,13 @@
-"""A 3×3 convolution of images doubled by bilinear interpolation, with a quarter of the products of the direct way.
+"""3×3 convolutions of images that were doubled, without the products that doubling repeats.
 
-Most of the skip network's work is to double a feature map and to convolve it at the doubled size. Both are
-convolutions, and they commute: to double is to set pixels apart (↑) and to blur them by f = (1, 3, 3, 1)/4 along each
-axis, and w ∗ (f ∗ ↑d) = f ∗ (w ∗ ↑d). So the products of all channels with all are taken at the small size, and what is
-left for the doubled size is a blur of each channel. At the border, where the padding differs, the rest is added.
+By nearest neighbour, as in BEGAN: what is doubled repeats each pixel four times, so that taps of the kernel that meet
+the same pixel can be added first. What is left is one transposed convolution of stride 2, with 16 products for each
+small pixel and pair of channels instead of 36.
+
+By bilinear interpolation, as in the skip network: to double and to convolve are both convolutions, and they commute. To
+double is to set pixels apart (↑) and to blur them by f = (1, 3, 3, 1)/4 along each axis, and w ∗ (f ∗ ↑d) =
+f ∗ (w ∗ ↑d). So the products of all channels with all are taken at the small size, 9 instead of 36, and what is left
+for the doubled size is a blur of each channel. At the border, where the padding differs, the rest is added.
 """
 
 import keras
@@ -15,6 +19,35 @@ _OVERLAP = np.array([3, 10, 3]) / 16  # half the overlap of a doubled pixel with
 _AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
 _OUTER = (0, 1, 2, 6, 7, 8, 0, 3, 6, 2, 5, 8)  # a 3×3 kernel's first row, last row, first column, last column
 _EPSILON = 1e-5
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+class UpConvolution(keras.layers.Conv2D):
+    """A 3×3 convolution, padded by zeros, of images doubled by nearest neighbour.
+
+    The same function, with the same weights, as ``UpSampling2D(2)`` followed by ``Conv2D(filters, 3, padding="same")``.
+
+    Args:
+      filters: F, channels of the output.
+      **kwargs: `activation`, `use_bias`, initializers, regularizers and whatever else of `Conv2D`'s does not concern
+        the size, the stride, the padding, the layout or groups.
+
+    Input: float [N, h, w, C]. Output: float [N, 2h, 2w, F]. The kernel is stored as [3, 3, C, F].
+    """
+
+    _FIXED = ("kernel_size", "strides", "padding", "data_format", "dilation_rate", "groups")
+
+    def __init__(self, filters: int, **kwargs):
+        super().__init__(filters, 3, padding="same", data_format="channels_last", **kwargs)
+
+    def convolution_op(self, inputs, kernel):
+        return convolve_repeated(inputs, kernel)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *(side and 2 * side for side in shape[1:3]), self.filters)
+
+    def get_config(self) -> dict:
+        return {name: value for name, value in super().get_config().items() if name not in self._FIXED}
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -55,6 +88,23 @@ class JoinedConvolution(keras.layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
+def convolve_repeated(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Images doubled by nearest neighbour, padded by zeros, and convolved; differentiable as often as one likes.
+
+    Args:
+      images: float [N, h, w, C].
+      kernel: float [3, 3, C, F].
+
+    Returns: float [N, 2h, 2w, F], of the images' type.
+    """
+    spread = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
+    for axis in (0, 1):  # each small pixel is seen by two of the doubled ones
+        before, after = ([[at, 1 - at] if i == axis else [0, 0] for i in range(4)] for at in (0, 1))
+        spread = tf.pad(spread, before) + tf.pad(spread, after)
+    n, h, w, _ = tf.unstack(tf.shape(images))
+    return tf.nn.conv2d_transpose(images, spread, [n, 2 * h, 2 * w, kernel.shape[3]], 2, "SAME")
+
+
 @tf.custom_gradient
 def doubled_variance(images: tf.Tensor):
     """Each channel's variance over images [N, h, w, C] once they are doubled by bilinear interpolation: float32 [C]."""
@@ -90,15 +140,15 @@ def convolve_doubled(images: tf.Tensor, kernel: tf.Tensor):
 
     def gradient(upstream):
         blurred = _filtered(upstream, _BLUR, around=3)
-        of_extended = tf.nn.conv2d(blurred, turned, 2, "SAME")
-        of_turned = tf.raw_ops.Conv2DBackpropFilter(
-            input=blurred, filter_sizes=turned.shape, out_backprop=extended, strides=[1, 2, 2, 1], padding="SAME"
-        )
-        with tf.GradientTape() as tape:
-            tape.watch([strips, taps])
+        with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
+            tape.watch([images, strips, taps, turned])
+            padded = tf.pad(images, _AROUND, "SYMMETRIC")
+            of_extended = tf.nn.conv2d(blurred, turned, 2, "SAME")
             missing = _missing(strips, taps, h, w)
+        # ⟨upstream, spread⟩ = ⟨of_extended, extended⟩, which is linear in the kernel.
+        of_turned = tape.gradient(of_extended, turned, extended)
         of_strips, of_taps = tape.gradient(missing, [strips, taps], tf.gather_nd(upstream, border))
-        of_images = tf.raw_ops.MirrorPadGrad(input=of_extended, paddings=_AROUND, mode="SYMMETRIC")
+        of_images = tape.gradient(padded, images, of_extended)
         of_kernel = tf.tensor_scatter_nd_add(_flat(_turned(of_turned)), [[i] for i in _OUTER], of_taps)
         return tf.tensor_scatter_nd_add(of_images, inside, of_strips), tf.reshape(of_kernel, kernel.shape)
 

@@ -34,8 +34,8 @@ def train(
     """Train `model` in place; the defaults are the repository's. Returns the seconds taken.
 
     The discriminator D lowers L(x) − k·L(G(z)), the generator L(G(z)), where L is the mean absolute error of D's
-    reconstruction; k moves by λ(γ·L(x) − L(G(z))) within [0, 1]. The rate of both Adams is halved after every 100,000
-    steps, to a quarter at least.
+    reconstruction; k moves by λ(γ·L(x) − L(G(z))) within [0, 1]. The rate of both Adams is halved after each third of
+    the steps, the repository's every 100,000 of 300,000.
 
     Args:
       gamma: γ, the diversity ratio.
@@ -44,7 +44,7 @@ def train(
     `settings` and `directory` are `loop.run`'s. `directory` also gets `snapshots/<step>.weights.h5`, the generator's
     weights every 2,500 steps.
     """
-    update, changed = compiled_step(model, batch_size, learning_rate, gamma, proportional_gain)
+    update, changed = compiled_step(model, batch_size, steps, learning_rate, gamma, proportional_gain)
     batches = loop.Batches(len(data), batch_size, seed)
 
     def step(t: int) -> loop.Scalars:
@@ -74,16 +74,18 @@ def train(
 def compiled_step(
     model: BEGAN,
     batch_size: int,
+    steps: int,
     learning_rate: float = 8e-5,
     gamma: float = 0.5,
     proportional_gain: float = 1e-3,
 ) -> tuple[Callable[[tf.Tensor, tf.Tensor], loop.Scalars], list[keras.Variable]]:
-    """One step of `train`: a function of images, float32 [batch_size, 64, 64, 3], and a seed of the codes, int32 [2].
+    """One of the `steps` of `train`: a function of images, float32 [batch_size, 64, 64, 3], and codes' seed, int32 [2].
 
     Returns it, with the variables that it changes.
     """
+    last_of_thirds = [-(-steps // 3) - 1, -(-2 * steps // 3) - 1]
     rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-        [100_000, 200_000], [learning_rate, learning_rate / 2, learning_rate / 4]
+        last_of_thirds, [learning_rate, learning_rate / 2, learning_rate / 4]
     )
     generator_variables = model.generator.trainable_variables
     discriminator_variables = model.encoder.trainable_variables + model.decoder.trainable_variables

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from inc_tf.evaluation import report
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
+from inc_tf.evaluation import report
 
 DOCS = Path(__file__).parent.parent / "docs"
 RECORDS = sorted((DOCS / "results").glob("*.json"))

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import ray
 from click.testing import CliRunner
+from inc_tf.evaluation.experiment import Checkpoints
 
 from inc_tf import checkpoints
 from inc_tf.cli.main import main
-from inc_tf.evaluation.cluster import Agreement
 from inc_tf.errors import InputError
-from inc_tf.evaluation.experiment import Checkpoints
+from inc_tf.evaluation.cluster import Agreement
 from inc_tf.evaluation.units import Blueprint, Cluster, Unit
 
 AGREEMENT = Agreement.on(["digits-classifier"])

@@ -1,9 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from inc_tf.models.skip import BatchStatistics
-from inc_tf.models.upscaling import JoinedConvolution, convolve_doubled, doubled_variance
+from inc_tf.models.upscaling import JoinedConvolution, UpConvolution, convolve_doubled, doubled_variance
 
 SHAPES = [(2, 5, 4, 3), (1, 1, 1, 2), (2, 1, 3, 2), (1, 2, 1, 3), (1, 7, 6, 5)]
 
@@ -68,3 +69,68 @@ def test_the_next_normalisation_takes_the_references_offsets_away(rng):
     both = (with_gradients(function, skip, deep, kernel, gamma) for function in (ours, reference))
     for found, expected in zip(*both, strict=True):
         np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def direct_and_at_once(channels: int, **settings) -> tuple[keras.Sequential, keras.Sequential]:
+    """A doubling by nearest neighbour and its convolution, and the same in one layer; bias, ELU and weights alike."""
+    settings = {"activation": "elu", "bias_initializer": "normal", **settings}
+    doubling = keras.layers.UpSampling2D(2, dtype=settings.get("dtype"))
+    direct = keras.Sequential([doubling, keras.layers.Conv2D(4, 3, padding="same", **settings)])
+    at_once = keras.Sequential([UpConvolution(4, **settings)])
+    for model in (direct, at_once):
+        model.build((None, None, None, channels))
+    at_once.set_weights(direct.get_weights())
+    return direct, at_once
+
+
+def values_and_two_derivatives(model: keras.Model, images: tf.Tensor) -> list[tf.Tensor]:
+    """Output, gradients of a cubic of it, and gradients of a square of those."""
+    inputs = [images, *(weight.value for weight in model.trainable_weights)]
+    with tf.GradientTape() as outer:
+        outer.watch(inputs)
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            output = tf.cast(model(images), tf.float32)
+            cubic = tf.reduce_mean(output**3)
+        first = inner.gradient(cubic, inputs)
+        square = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in first])
+    return [output, *first, *outer.gradient(square, inputs)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_up_convolution_is_doubling_by_nearest_neighbour_and_convolution(rng, shape):
+    images = tf.constant(rng.normal(size=shape), tf.float32)
+    direct, at_once = direct_and_at_once(shape[3])
+    expected = values_and_two_derivatives(direct, images)
+    found = tf.function(lambda: values_and_two_derivatives(at_once, images), autograph=False)()
+    assert found[0].shape == (shape[0], 2 * shape[1], 2 * shape[2], 4)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-6 * max(1, np.abs(other).max()))
+
+
+@pytest.mark.parametrize(("policy", "rounding"), [("mixed_bfloat16", 2**-8), ("mixed_float16", 2**-11)])
+def test_up_convolution_computes_in_the_policys_type(rng, policy, rounding):
+    images = tf.constant(rng.normal(size=(2, 5, 4, 3)), tf.float32)
+    exact, _ = direct_and_at_once(3)
+    direct, at_once = direct_and_at_once(3, dtype=policy)
+    for model in (direct, at_once):
+        model.set_weights(exact.get_weights())
+    assert at_once.layers[0].kernel.dtype == "float32"
+    assert at_once(images).dtype == direct(images).dtype == policy.removeprefix("mixed_")
+    found, expected = (values_and_two_derivatives(model, images)[:4] for model in (at_once, exact))
+    assert np.any(found[0] != expected[0])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=6 * rounding * np.abs(other).max())
+
+
+def test_up_convolution_is_saved_with_all_its_settings(rng, tmp_path):
+    settings = {"use_bias": False, "activation": "relu", "kernel_regularizer": keras.regularizers.L2(0.5)}
+    code = keras.Input((3, 4, 2))
+    model = keras.Model(code, UpConvolution(4, **settings)(code))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    images = rng.normal(size=(2, 3, 4, 2)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(images), model(images))
+    assert loaded.output_shape == (None, 6, 8, 4)
+    assert [weight.shape for weight in loaded.weights] == [(3, 3, 2, 4)]
+    assert float(loaded.losses[0]) == pytest.approx(0.5 * np.square(model.get_weights()[0]).sum(), rel=1e-5)

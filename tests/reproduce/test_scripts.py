@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli.main import main
-from reproduce import adaptive_generators, table_1
 from inc_tf.evaluation import page, sweep
+from reproduce import adaptive_generators, table_1
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],

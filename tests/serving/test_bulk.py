@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from pyarrow import parquet
 
 import inc_tf as inc
-from inc_tf.serving import bulk, image_files
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
+from inc_tf.serving import bulk, image_files
 from inc_tf.serving.export import named
 
 N = 10

@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf import checkpoints
-from inc_tf.serving import export
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
 from inc_tf.models import celeba
+from inc_tf.serving import export
 
 SEED = 3
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 import inc_tf as inc
-from inc_tf.serving import image_files
-from inc_tf.evaluation import single
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
+from inc_tf.evaluation import single
+from inc_tf.serving import image_files
 from inc_tf.serving.export import named
 
 DIGITS = ["--model", "digits", "--threshold", "6"]
