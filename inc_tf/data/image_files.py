@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.data.dataset import Bounds
+from inc_tf.data.scaling import from_bytes, to_bytes
 from inc_tf.errors import InputError
 
 
@@ -27,19 +28,16 @@ def decode(encoded: bytes, name: str, shape: Sequence[int | None], bounds: Bound
     It is resized to `shape` with antialiasing; a colour image becomes grey where C is 1, a grey one coloured where it
     is 3. Raises `InputError`, which calls it `name`, for what is no image.
     """
-    low, high = bounds
     try:
         pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     except tf.errors.InvalidArgumentError as error:
         raise InputError(f"{name!r} is no image that can be read; PNG, JPEG, GIF and BMP can.") from error
     pixels = tf.image.rgb_to_grayscale(pixels) if shape[2] == 1 else pixels
     resized = tf.image.resize(pixels, shape[:2], antialias=True)
-    return np.clip(low + (high - low) * resized.numpy() / 255, low, high).astype(np.float32)
+    return np.clip(from_bytes(resized.numpy(), bounds), *bounds).astype(np.float32)
 
 
 def write(path: Path, image: np.ndarray, bounds: Bounds) -> None:
     """Write one image, float32 [H, W, C] within `bounds`, as PNG."""
-    low, high = bounds
-    pixels = np.clip(np.rint(255 * (image - low) / (high - low)), 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_png(pixels).numpy())
+    path.write_bytes(tf.io.encode_png(to_bytes(image, bounds)).numpy())
