@@ -1,9 +1,10 @@
 """What more training of BEGAN would buy: INC's accuracy and reconstruction error over the snapshots of its training.
 
 Not in the paper. INC is limited by its generator; the snapshots are those that `inc train celeba-began` leaves in its
-run's folder, and the last is the generator that ships.
+run's folder, or arrays of a run elsewhere, and the last is the generator that ships.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import numpy as np
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints
-from inc_tf import estimates
+from inc_tf import checkpoints, estimates
 from inc_tf.errors import InputError
-from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.experiment import CHECKPOINTS, Experiment, options, percent
+from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.sweep import CLEAN, SEARCHES, Attack, attack_name, sweep
+from inc_tf.training import arrays
 
 ATTACKS = [CLEAN, Attack("fgsm", 0.1)]
 DEFENSE = "inc-fast"
@@ -32,13 +33,16 @@ DEFENSE = "inc-fast"
     default="runs/celeba-began/snapshots",
     type=click.Path(path_type=Path),
     show_default=True,
-    help="The folder of <step>.weights.h5.",
+    help="The folder of <step>.weights.h5, or of generator_<step>.npz.",
 )
 def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, snapshots: Path) -> None:
     """INC's accuracy against its reconstruction error, snapshot by snapshot of BEGAN's training."""
     if dataset != "celeb_a":
         raise InputError(f"--dataset is {dataset!r}; BEGAN is trained on celeb_a only.")
-    files = {int(path.name.split(".")[0]): path for path in snapshots.glob("*.weights.h5")}
+    named = (
+        (re.fullmatch(r"(\d+)\.weights\.h5|generator_(\d+)\.npz", path.name), path) for path in snapshots.glob("*")
+    )
+    files = {int(match[1] or match[2]): path for match, path in named if match}
     if not files:
         raise InputError(f"{str(snapshots)!r} holds no snapshots; `inc train celeba-began` leaves them there.")
     experiment = Experiment(dataset, n, full, seed, out, quiet, models=("classifier", "generative"), papers="celeb_a")
@@ -52,14 +56,20 @@ def main(dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, sn
 
 
 def _generator(shipped: keras.Model, path: Path) -> keras.Model:
+    other = InputError(
+        f"{str(path)!r} does not hold a generator of the shipped one's layers and size (width "
+        f"{shipped.layers[-2].filters}): train to the same width, or name another folder."
+    )
+    if path.suffix == ".npz":
+        generator = arrays.generator(path)
+        if [weight.shape for weight in generator.weights] != [weight.shape for weight in shipped.weights]:
+            raise other
+        return generator
     generator = keras.models.clone_model(shipped)
     try:
         generator.load_weights(path)
     except (ValueError, OSError) as error:
-        raise InputError(
-            f"{str(path)!r} does not hold a generator of the shipped one's size (width {shipped.layers[-2].filters}): "
-            "train to the same width, or name another folder."
-        ) from error
+        raise other from error
     return generator
 
 
