@@ -9,9 +9,10 @@ from inc_tf.cli.options import FILE
 
 @click.command("report")
 @click.option("--results", default="docs/results", type=FILE, show_default=True, help="The folder of the records.")
-@click.option("--out", default="docs/results.md", type=FILE, show_default=True, help="The page.")
+@click.option("--out", default="docs/results", type=FILE, show_default=True, help="The page, less .md and .html.")
 def command(results: Path, out: Path) -> None:
-    """Gather all records on one page, in Markdown."""
+    """Gather all records on one page, as Markdown and as HTML."""
     from inc_tf.evaluation import report
 
-    click.echo(report.write(results, out))
+    for path in report.write(results, out):
+        click.echo(path)

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from inc_tf import data, estimates
-from inc_tf.attacks import METHODS
+from inc_tf.attacks import METHODS, TARGETS
 from inc_tf.defense import InvertAndClassify
 from inc_tf.evaluation.run import Run
 from inc_tf.evaluation.store import Arrays
@@ -83,7 +83,7 @@ def _ahead(
     if not run.shared:
         return
     made = run.bench.made
-    far = [a for a in attacks if a != CLEAN and METHODS[a.name].target not in made and a.against not in made]
+    far = [a for a in attacks if a != CLEAN and METHODS[a.name].target in TARGETS and a.against not in made]
     attacking = [_attacking(run.bench, attack, shard) for attack in far for shard in shards]
     run.ahead(attacking, len(attacking))
     named = [name for name in defenses if name not in made]
@@ -140,7 +140,7 @@ def _attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
 
 def _on(bench: Bench, target: str, against: str) -> list[str]:
     """What a target is made of, by content."""
-    if target == "classifier" or target in bench.made:
+    if target == "classifier" or target not in TARGETS:
         return [bench.digest(target)]
     return [
         bench.digest(name) for name in (against, "generative") if name != "generative" or name in bench.parts.models
