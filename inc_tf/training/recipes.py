@@ -183,9 +183,9 @@ def train(
         one device.
       run_dir: keeps the state and TensorBoard's logs, and gets the checkpoint and its card; default `runs/<name>`.
 
-    What ships stays as it is: `checkpoints.install` makes the new checkpoint the one of that name. Raises `InputError` for an unknown name, steps
-    or a width below 1, a width or μ where the recipe has none, an unknown strategy, or a `run_dir` that holds another
-    run.
+    What ships stays as it is: `checkpoints.install` makes the new checkpoint the one of that name. Raises `InputError`
+    for an unknown name, steps or a width below 1, a width or μ where the recipe has none, an unknown strategy, or a
+    `run_dir` that holds another run.
     """
     if adversarial:
         name = f"{name}-{adversarial}"
