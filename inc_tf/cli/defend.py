@@ -30,7 +30,7 @@ def command(
     from inc_tf import zoo
     from inc_tf.serving import image_files
 
-    model = zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier)
+    model = zoo.projecting(zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier), defense)
     found = image_files.defend(model, list(images), seed=seed, out=out)
     show(found, as_json)
     if not all(one["accepted"] for one in found):
