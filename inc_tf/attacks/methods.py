@@ -7,11 +7,10 @@ from the function's own defaults. Whatever lists, labels, chooses or runs attack
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from inc_tf.registry import Registry
 from inc_tf.zoo import Parts
@@ -76,8 +75,8 @@ class Method:
 
     @property
     def norm(self) -> float:
-        """Of the ball that it keeps to, np.inf or 2."""
-        return self.arguments.get("norm", np.inf)
+        """Of the ball that it keeps to, infinity or 2."""
+        return self.arguments.get("norm", math.inf)
 
     @property
     def has_epsilon(self) -> bool:
