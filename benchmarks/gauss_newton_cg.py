@@ -14,7 +14,7 @@ from inc_tf.projection.solvers.protocol import Solution, signature, squared_erro
 class GaussNewtonCG:
     """Damped steps, each `products` of conjugate gradients on (JᵀJ + μ) d = −Jᵀr; μ and acceptance image by image."""
 
-    max_steps: int = 5
+    steps: int = 5
     products: int = 16
 
     def width(self, latent_dim: int) -> int:
@@ -55,7 +55,7 @@ class GaussNewtonCG:
         def minimize(images, codes):
             errors = squared_errors(generator, codes, images)
             damping = tf.ones([tf.shape(codes)[0], 1])
-            for _ in tf.range(self.max_steps):
+            for _ in tf.range(self.steps):
                 gradient, normal = linearised(codes, images)
                 tried = codes + solve(gradient, normal, damping)
                 found = squared_errors(generator, tried, images)
@@ -64,7 +64,7 @@ class GaussNewtonCG:
                 errors = tf.where(better, found, errors)
                 damping *= tf.where(better, 0.3, 4.0)[:, tf.newaxis]
             n = tf.shape(codes)[0]
-            return Solution(codes, errors, tf.fill([n], self.max_steps), tf.zeros([n], tf.bool))
+            return Solution(codes, errors, tf.fill([n], self.steps), tf.zeros([n], tf.bool))
 
         return minimize
 

@@ -60,7 +60,7 @@ class Parts:
         """E, from images to the generator's codes, where there is one: BEGAN's is of its decoder's."""
         from inc_tf.models.celeba import BEGAN
 
-        model = self.models["generative"]
+        model = self.models.get("generative")
         return None if isinstance(model, BEGAN) else getattr(model, "encoder", None)
 
     @property

@@ -6,7 +6,8 @@ from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import add_accuracies, sweep
-from reproduce import figure_3
+
+from . import figure_3
 
 DEFENSES = {
     "undefended": "undefended",

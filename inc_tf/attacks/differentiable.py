@@ -164,17 +164,31 @@ def _unrolled_from_encoder(defense: InvertAndClassify, parts: Parts) -> Classifi
     return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.paper_search(parts)[0].learning_rate)
 
 
+def _projects(defense: keras.Model) -> bool:
+    return isinstance(defense, InvertAndClassify)
+
+
+def _finds_codes(defense: keras.Model) -> bool:
+    return _projects(defense) and hasattr(defense.projector, "generator")
+
+
+def _searches(defense: keras.Model) -> bool:
+    return _finds_codes(defense) and hasattr(defense.projector, "solver")
+
+
 register_target(Target("classifier", lambda defense, parts: parts["classifier"], searches=False))
 register_target(Target("autoencoder", _autoencoder, searches=False))
 register_target(Target("defense", _own_answers))
-register_target(Target("search", lambda defense, parts: defense))
-register_target(Target("straight-through", lambda defense, parts: straight_through(defense)))
-register_target(Target("unrolled", _unrolled_from_encoder))
-register_target(Target("implicit", lambda defense, parts: implicit(defense)))
+register_target(Target("search", lambda defense, parts: defense, suits=_finds_codes))
+register_target(Target("straight-through", lambda defense, parts: straight_through(defense), suits=_projects))
+register_target(Target("unrolled", _unrolled_from_encoder, suits=_searches))
+register_target(Target("implicit", lambda defense, parts: implicit(defense), suits=_finds_codes))
 
 register(Method("autoencode-fgsm", fgsm, "FGSM on C∘G∘E", target="autoencoder", evaluated=False))
 register(Method("autoencode-pgd", pgd, "PGD-{steps} on C∘G∘E", target="autoencoder"))
-register(Method("bpda", auto_pgd, "AutoPGD-{steps}, BPDA with the identity", target="straight-through"))
+_IDENTITY = "BPDA with the identity"
+register(Method("bpda", auto_pgd, f"AutoPGD-{{steps}}, {_IDENTITY}", target="straight-through"))
+register(Method("bpda-fgsm", fgsm, f"FGSM, {_IDENTITY}", target="straight-through", evaluated=False))
 # What AutoPGD finds on an unrolled search carries less far.
 register(Method("unrolled", pgd, "PGD-{steps} through the search", target="unrolled", arguments={"loss": "margin"}))
 _IMPLICIT = "AutoPGD-{steps}, implicit gradient"

@@ -35,6 +35,7 @@ _MODULES = {
     "combined-fgsm": "surrogates",
     "combined-pgd": "surrogates",
     "bpda": "differentiable",
+    "bpda-fgsm": "differentiable",
     "unrolled": "differentiable",
     "implicit": "differentiable",
     "implicit-fgsm": "differentiable",
@@ -106,11 +107,13 @@ class Target:
       build: (the defence, the parts that it is made of) ↦ what the attack's function is given, mostly a function from
         images to logits.
       searches: whether each call costs a search, or more.
+      suits: whether a defence can be attacked so.
     """
 
     name: str
     build: Callable[[Any, Parts], Any]
     searches: bool = True
+    suits: Callable[[Any], bool] = lambda defense: True
 
 
 METHODS: Registry[Method] = Registry("attack", {name: f"{_PACKAGE}.{module}" for name, module in _MODULES.items()})

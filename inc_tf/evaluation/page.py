@@ -119,8 +119,10 @@ def _under(run: Run, method: Method, few: data.Dataset, spend: Budget, cast: Cas
         return sweep(run, images, attacks, list(defenses))
 
     if not target.searches:
-        needed = method.target == "classifier" or run.bench.parts.encoder is not None
+        needed = method.target != "autoencoder" or run.bench.parts.encoder is not None
         return shown(cast.attacked, run.images, cast.all) if needed else {}
+    if not target.suits(run.bench.defense(cast.attacked)):
+        return {}
     found: Answers = {}
     own = method.target == "defense"
     if cast.searches and not (own and method.gradient):
@@ -156,6 +158,7 @@ def _checks(
 ) -> dict[str, Check]:
     """The checks of Carlini et al., 2019, on the search that is attacked, at the greatest ε."""
     attacked, epsilon = cast.attacked, spend.epsilons[-1]
+    along = "implicit" if TARGETS["implicit"].suits(run.bench.defense(attacked)) else "bpda"
 
     def all_of(gradient: bool) -> np.ndarray:
         def counts(attack: Attack) -> bool:
@@ -170,8 +173,8 @@ def _checks(
         run,
         few,
         attacked,
-        lambda epsilon=epsilon, **given: spend.attack("implicit", epsilon, attacked, **given),
-        one_step=spend.attack("implicit-fgsm", epsilon, attacked),
+        lambda epsilon=epsilon, **given: spend.attack(along, epsilon, attacked, **given),
+        one_step=spend.attack(f"{along}-fgsm", epsilon, attacked),
         beyond=spend.beyond,
         steps=spend.steps,
         restarts=spend.restarts,

@@ -31,8 +31,8 @@ def attack(
       search: `steps`, `threshold` and `classifier`, as `zoo.load` takes them.
 
     Returns: `attack`, `defense`, `epsilon`, `n`, and for `undefended` and `defended` the accuracies `clean` and
-    `attacked`, each with its 95 % interval. Raises `InputError` for an unknown attack or defence, and where the attack
-    does.
+    `attacked`, each with its 95 % interval. Raises `InputError` for an unknown attack or defence, for a defence that
+    has nothing for the attack to go through, and where the attack does.
     """
     METHODS.check(name)
     source, named = zoo.understand(defense)
@@ -43,6 +43,8 @@ def attack(
     low, high = source.bounds
     given = {"epsilon": 0.3 * (high - low) if epsilon is None else epsilon} if method.has_epsilon else {}
     model = zoo.load(defense, **search)
+    if not target.suits(model):
+        raise InputError(f"{defense!r} has no search of the kind that {name} goes through.")
     parts = zoo.parts(source, named.parts, search.get("classifier"))
     images = data.load(source.name, "test").take(n)
     found = method.function(

@@ -33,8 +33,8 @@ class Bench:
     Attributes:
       parts: the models, with what is known of their images.
       seed: of attacks and defences.
-      made: models that a script made itself, by name, which stand for the defence or target of that name. No other
-        process has them.
+      made: models that a script made itself, by name, which stand for the defence of that name, and for the target of
+        that name where none is declared. No other process has them.
     """
 
     parts: zoo.Parts
@@ -52,9 +52,9 @@ class Bench:
         return self._built[name]
 
     def target(self, name: str, against: str) -> Any:
-        """What attacks are run on, of `TARGETS` or `made`, of the defence `against`; built once."""
-        if name in self.made:
-            return self.made[name]
+        """What attacks are run on: a target of `TARGETS` of the defence `against`, else the logits of one of `made`."""
+        if name not in TARGETS and name in self.made:
+            name, against = "defense", name
         key = f"{name} of {against}"
         if key not in self._built:
             self._built[key] = TARGETS[name].build(self.defense(against), self.parts)

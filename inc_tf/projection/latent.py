@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from inc_tf.checks import ChecksImages
 from inc_tf.projection.projection import Projection
+from inc_tf.projection.rewriting import up_convolved
 from inc_tf.projection.solvers import Adam
 from inc_tf.projection.solvers.protocol import Solution, Solver, activations, check_generator
 from inc_tf.projection.starts import Normal, Start
@@ -42,8 +43,9 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self.solver = solver
         self.start = start
         self.supports_jit = False  # the solver decides for itself
-        prepare, self._draw = start.compile(generator)
-        self._minimize = solver.compile(generator)
+        searched = up_convolved(generator)
+        prepare, self._draw = start.compile(searched)
+        self._minimize = solver.compile(searched)
         self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from pyarrow import parquet
 from tqdm import tqdm
 
-from inc_tf import data, zoo
+from inc_tf import data, plugins, zoo
 from inc_tf.data.image_files import decode
 from inc_tf.defense import Classification, InvertAndClassify
 from inc_tf.errors import InputError
@@ -111,7 +111,7 @@ def _compute(
     tasks = ray.data.from_items([asdict(one) for one in missing], override_num_blocks=len(missing))
     done = tasks.map(
         Projector,
-        fn_constructor_args=(made, agreement, str(out.resolve()), seed),
+        fn_constructor_args=(made, agreement, plugins.loaded(), str(out.resolve()), seed),
         concurrency=min(room, len(missing)),
         **needs,
     )
@@ -125,14 +125,16 @@ def _compute(
 class Projector:
     """A worker: it loads the defence once, then reads, projects and writes block after block."""
 
-    def __init__(self, made: dict, agreement: cluster.Agreement, out: str, seed: int):
+    def __init__(self, made: dict, agreement: cluster.Agreement, declaring: tuple[str, ...], out: str, seed: int):
         cluster.one_core()
-        self.made, self.agreement, self.out, self.seed = made, agreement, Path(out), seed
+        self.made, self.agreement, self.declaring, self.out, self.seed = made, agreement, declaring, Path(out), seed
 
     @functools.cached_property
     def defense(self):
         """Made at the first block, where an error has somewhere to go."""
         self.agreement.check()
+        for plugin in self.declaring:
+            plugins.load(Path(plugin))
         return zoo.load(**self.made)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

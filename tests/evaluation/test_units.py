@@ -16,6 +16,8 @@ from inc_tf.errors import InputError
 from inc_tf.evaluation.cluster import Agreement
 from inc_tf.evaluation.units import Blueprint, Cluster, Unit
 
+pytestmark = pytest.mark.slow
+
 AGREEMENT = Agreement.on(["digits-classifier"])
 BLUEPRINT = Blueprint("digits", (0.0, 1.0), 0, Checkpoints((("classifier", "digits-classifier"),)), AGREEMENT)
 

@@ -12,8 +12,8 @@ from inc_tf.projection.solvers.levenberg_marquardt import normal_equations
 SOLVERS = {
     "adam": inc.Adam(0.1, steps=30),
     "adam, draining": inc.Adam(0.1, steps=120, tolerance=1e-2),
-    "levenberg-marquardt": inc.LevenbergMarquardt(max_steps=8),
-    "l-bfgs": inc.LBFGS(max_steps=15),
+    "levenberg-marquardt": inc.LevenbergMarquardt(steps=8),
+    "l-bfgs": inc.LBFGS(steps=15),
 }
 # On the digits, what brings each near the best that it can do.
 PATIENT = {
@@ -111,7 +111,7 @@ def test_a_linear_generators_answer_is_the_least_squares_one(name):
 def test_every_solver_comes_near_the_best_on_digits(name, vae, digits):
     images = digits.images[:20]
     found = inc.LatentProjector(vae.generator, PATIENT[name], inc.Normal(restarts=3))(images)
-    many = inc.LevenbergMarquardt(max_steps=60, tolerance=1e-5)
+    many = inc.LevenbergMarquardt(steps=60, tolerance=1e-5)
     best = inc.LatentProjector(vae.generator, many, inc.Normal(restarts=8))(images)
     assert np.mean(np.square(found.distances)) <= 1.25 * np.mean(np.square(best.distances))
 
@@ -142,7 +142,7 @@ def test_the_projection_reports_steps_and_convergence(name, vae, digits):
     found = inc.LatentProjector(vae.generator, SOLVERS[name], inc.Normal(restarts=2))(digits.images[:7])
     assert (found.steps.dtype, found.converged.dtype) == (tf.int32, tf.bool)
     assert found.steps.shape == found.converged.shape == (7,)
-    limit = getattr(SOLVERS[name], "max_steps", None) or SOLVERS[name].steps
+    limit = SOLVERS[name].steps
     assert np.all((found.steps >= 1) & (found.steps <= limit))
     assert np.all(found.converged | (found.steps == limit))
 

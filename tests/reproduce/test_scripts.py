@@ -44,6 +44,7 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("results")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
     # A short search: what a long one finds is tested with the solvers and with Figure 3.

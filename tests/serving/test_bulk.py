@@ -17,6 +17,8 @@ from inc_tf.errors import InputError
 from inc_tf.serving import bulk, image_files
 from inc_tf.serving.export import named
 
+pytestmark = pytest.mark.slow
+
 N = 10
 OPTIONS = ["--model", "digits", "--threshold", "6", "--seed", "1", "--block", "4", "--quiet"]
 

@@ -39,11 +39,11 @@ class LBFGS(Settings):
     again, a tenth to a half as far; the first step from a code has length 1.
 
     Attributes:
-      max_steps: the most evaluations that an image takes.
+      steps: the most evaluations that an image takes.
       tolerance: an image is done when ten steps lower its error by no more than this share, or its line search fails.
     """
 
-    max_steps: int = 200
+    steps: int = 200
     tolerance: float = 1e-4
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
@@ -66,7 +66,7 @@ class LBFGS(Settings):
                 none,
                 tf.zeros([size, _MEMORY]),
             )
-            state, steps, converged = drain(self._step(generator), images, state, self.max_steps)
+            state, steps, converged = drain(self._step(generator), images, state, self.steps)
             return Solution(state.z, state.errors, steps, converged)
 
         return minimize

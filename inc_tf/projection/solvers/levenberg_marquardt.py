@@ -39,13 +39,13 @@ class LevenbergMarquardt(Settings):
     is solved with λ ≥ 1e-6; where the generator is dead (J = 0) the image keeps its first code and has converged.
 
     Attributes:
-      max_steps: the most steps that an image takes; each computes at most one Jacobian.
+      steps: the most steps that an image takes; each computes at most one Jacobian.
       tolerance: an image is done when a step (with λ ≤ 1) lowers its error by no more than this share, or none does.
 
     `compile` raises `InputError` where a layer's gradient cannot itself be differentiated.
     """
 
-    max_steps: int = 30
+    steps: int = 30
     tolerance: float = 1e-3
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
@@ -63,7 +63,7 @@ class LevenbergMarquardt(Settings):
                 tf.zeros([size, k, k]),
                 tf.zeros([size, k]),
             )
-            state, steps, converged = drain(self._step(generator), images, state, self.max_steps)
+            state, steps, converged = drain(self._step(generator), images, state, self.steps)
             return Solution(state.z, state.errors, steps, converged)
 
         minimize.get_concrete_function()  # so that a generator that will not do is refused here

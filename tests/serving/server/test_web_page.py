@@ -13,6 +13,8 @@ import inc_tf as inc
 from inc_tf.serving import export
 from inc_tf.serving.server.demonstration import LOOKS
 
+pytestmark = pytest.mark.slow
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
