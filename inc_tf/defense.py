@@ -106,8 +106,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
     Called as ``defense(images, seed=None) -> Classification``; None is seed 0. `predict` returns the same as arrays.
     Losses and metrics of `evaluate` are given the logits, of rejected inputs too.
     A defence fails closed: where a distance is NaN or infinite, or a logit is, the image is rejected whatever η is.
-    Raises `InputError` for parts that do not fit one another or the bounds, for η not above 0, and for images of another
-    shape or type, outside the bounds, or not finite.
+    Raises `InputError` for parts that do not fit one another or the bounds, for η not above 0, and for images of
+    another shape or type, outside the bounds, or not finite.
     """
 
     def __init__(
@@ -138,8 +138,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
     def threshold(self) -> float | None:
         """η, or None, which rejects nothing whose distance is finite.
 
-        Setting it takes effect at once, after `predict` and `evaluate` too. Raises `InputError` for what is not a finite
-        number above 0.
+        Setting it takes effect at once, after `predict` and `evaluate` too. Raises `InputError` for what is not a
+        finite number above 0.
         """
         return self._threshold
 
@@ -219,10 +219,10 @@ class InvertAndClassify(ChecksImages, keras.Model):
     def __repr__(self) -> str:
         search = [getattr(self.projector, part, None) for part in ("solver", "start")]
         inner = ", ".join(repr(part) for part in search if part is not None)
-        low, high = self.bounds
+        (low, high), classes = self.bounds, self.classifier.output_shape[1]
         return (
             f"InvertAndClassify(threshold={self.threshold}, bounds=({low:g}, {high:g}),\n"
-            f"  classifier={self.classifier.name!r}: {list(self.image_shape)} → {self.classifier.output_shape[1]} classes,\n"
+            f"  classifier={self.classifier.name!r}: {list(self.image_shape)} → {classes} classes,\n"
             f"  projector={type(self.projector).__name__}({inner}))"
         )
 

@@ -1,9 +1,10 @@
 """Whether a classifier, a generator, an encoder and the bounds of the images fit one another, and what makes them fit.
 
-People bring models of many kinds. What a wrapper can mend is wrapped here: flat or channels-first images, codes [1, 1, k],
-subclassed models, other floating types than float32, one sigmoid instead of two logits. The rest is refused with one
-sentence that has the line of Keras that mends it. A model that fits already is returned as it is, so that nothing of its
-answer changes. Defences, projectors and attacks all ask here; what images must be is `inc_tf.checks`'s.
+People bring models of many kinds. What a wrapper can mend is wrapped here: flat or channels-first images, codes
+[1, 1, k], subclassed models, other floating types than float32, one sigmoid instead of two logits. The rest is refused
+with one sentence that has the line of Keras that mends it. A model that fits already is returned as it is, so that
+nothing of what it returns changes. Defences, projectors and attacks all ask here; what images must be is
+`inc_tf.checks`'s.
 """
 
 import math
@@ -22,6 +23,7 @@ from inc_tf.errors import InputError
 Shape = tuple[int, ...]
 
 _SAMPLES = 32
+_ROUNDING = 0.02  # of a sum of probabilities, in bfloat16
 _FAR = 0.05  # of the bounds' width
 _FAR_SHARE = 0.25  # of the values of G(z) that may be further outside than that
 _REACHES = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0)}
@@ -61,8 +63,8 @@ def fitted_classifier(
       image_shape: [H, W, C]; None is the classifier's own.
       whose: how a message says where the images come from.
 
-    Returns the model itself where nothing is to be done. Raises `InputError` for what is not such a model, for images of
-    another shape, for NaN or infinity in its weights, and where it ends in a softmax or in several sigmoids.
+    Returns the model itself where nothing is to be done. Raises `InputError` for what is not such a model, for images
+    of another shape, for NaN or infinity in its weights, and where it ends in a softmax or in several sigmoids.
     """
     graph = _graph(classifier, "classifier", image_shape)
     own, shape = graph.input_shape[1:], tuple(image_shape or graph.input_shape[1:])
@@ -100,8 +102,9 @@ def fitted_classifier(
 def fitted_generator(generator: keras.Layer) -> keras.Model:
     """`generator` as a keras.Model from codes, float32 [N, k], to images, float32 [N, H, W, C].
 
-    Returns the model itself where nothing is to be done. Raises `InputError` for what does not map codes to images of one
-    size, for k unknown or zero, for NaN or infinity in its weights, and where no gradient of the image reaches the code.
+    Returns the model itself where nothing is to be done. Raises `InputError` for what does not map codes to images of
+    one size, for k unknown or zero, for NaN or infinity in its weights, and where no gradient of the image reaches the
+    code.
     """
     graph = _graph(generator, "generator", None)
     codes, images = graph.input_shape[1:], graph.output_shape[1:]
@@ -193,10 +196,9 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
 
 
 def check_logits(logits: tf.Tensor) -> None:
-    """Refuse probabilities: rows that are not negative and sum to one, as far as their type can tell."""
-    values = tf.cast(logits, tf.float64).numpy()
-    rounding = 1e-4 if logits.dtype in (tf.float32, tf.float64) else 8 * float(keras.ops.finfo(logits.dtype).eps)
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=rounding):
+    """Refuse probabilities: rows that are not negative and sum to one. Raises `InputError`."""
+    values = logits.numpy()
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_ROUNDING):
         raise InputError(_NOT_LOGITS)
 
 
@@ -368,8 +370,8 @@ def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.
     except Exception as error:  # whatever the model's own code raises
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(
-            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} ({said}); it must "
-            "take one tensor of a fixed shape, and work inside a graph."
+            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} ({said}); it "
+            "must take one tensor of a fixed shape, and work inside a graph."
         ) from error
     outputs = tf.nest.flatten(found)
     if len(outputs) != 1:
@@ -381,7 +383,7 @@ def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.
 
 
 def _built_shape(model: keras.Layer) -> Shape | None:
-    """The shape of one example, of what a layer was built or called on; None where it was not, or on several tensors."""
+    """The shape of one example that a layer was built or called on; None where it was not, or on several tensors."""
     built = (model.get_build_config() or {}).get("input_shape") if model.built else None
     plain = isinstance(built, list | tuple) and all(size is None or isinstance(size, int) for size in built)
     return tuple(built[1:]) if plain and built else None
@@ -448,8 +450,8 @@ def _without_activation(graph: keras.Model) -> keras.Model:
             linear.set_weights(last.get_weights())
             return keras.Model(graph.inputs, logit, name=graph.name)
     raise InputError(
-        f"The classifier {graph.name!r} returns one number for an image, {graph.output_shape}, of which it is not known "
-        "whether it is a logit or a probability; it must return logits (None, classes): end it in "
+        f"The classifier {graph.name!r} returns one number for an image, {graph.output_shape}, of which it is not "
+        "known whether it is a logit or a probability; it must return logits (None, classes): end it in "
         "keras.layers.Dense(2), or in keras.layers.Dense(1) for the logit of class 1."
     )
 

@@ -13,9 +13,9 @@ _LOOK = 0.1  # seconds between two looks
 def interruptible(function: Callable[[], Any], waiting: Callable[[], Any] = lambda: None) -> Any:
     """``function()``, which runs graphs, run so that a KeyboardInterrupt stops it at once.
 
-    It runs in a thread of its own, under the caller's device scope, while this one waits for the interrupt; then loops of
-    its graphs are cancelled. (XLA's programs cannot be: one that runs goes on unseen until its end.) Elsewhere than in
-    the main thread, where no interrupt arrives, it is called as it is.
+    It runs in a thread of its own, under the caller's device scope, while this one waits for the interrupt; then loops
+    of its graphs are cancelled. (XLA's programs cannot be: one that runs goes on unseen until its end.) Elsewhere than
+    in the main thread, where no interrupt arrives, it is called as it is.
 
     Args:
       function: called without arguments.

@@ -9,11 +9,11 @@ place, `substitute` and `combined` train, and `differentiable` makes of the defe
 from inc_tf.attacks import combined, differentiable, substitute
 from inc_tf.attacks.autopgd import auto_pgd
 from inc_tf.attacks.basic_iterative import bim
-from inc_tf.attacks.hop_skip_jump import boundary
 from inc_tf.attacks.carlini_wagner_l0 import cw_l0
 from inc_tf.attacks.carlini_wagner_l2 import cw_l2
 from inc_tf.attacks.carlini_wagner_linf import cw_linf
 from inc_tf.attacks.fast_gradient import fgsm
+from inc_tf.attacks.hop_skip_jump import boundary
 from inc_tf.attacks.latent_search import latent
 from inc_tf.attacks.overpowered import overpowered_pairs
 from inc_tf.attacks.projected_gradient import pgd

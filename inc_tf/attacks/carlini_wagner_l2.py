@@ -12,10 +12,18 @@ from cleverhans.tf2.utils import get_or_guess_labels
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.carlini_wagner import margins, rows, succeeds
-from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.checks import (
+    Classifier,
+    check_confidence,
+    check_inputs,
+    check_positive,
+    check_targets,
+    on_any_model,
+)
 from inc_tf.data import Bounds
 
 
+@on_any_model
 def cw_l2(
     classifier: Classifier,
     images: tf.Tensor,
@@ -112,6 +120,7 @@ class _Search(CarliniWagnerL2):
         moments = (tf.zeros_like(images), tf.zeros_like(images))
         found = tf.zeros(len(images), tf.bool)
         previous = float("inf")
+        width = self.clip_max - self.clip_min
         for t in tf.range(self.max_iterations):
             candidates, gradient, loss, logits, distances = self.gradient(start, one_hot, modifier, const)
             if t % max(self.max_iterations // 10, 1) == 0:
@@ -122,6 +131,6 @@ class _Search(CarliniWagnerL2):
             found |= success
             better = success & (distances < best[1])
             best = tf.where(rows(better), candidates, best[0]), tf.where(better, distances, best[1])
-            change, moments = adam(gradient, moments, tf.cast(t, tf.float32), self.learning_rate)
+            change, moments = adam(gradient / width**2, moments, tf.cast(t, tf.float32), self.learning_rate)
             modifier.assign_add(change)
         return found, best

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.checks import Classifier, on_a_defense
 from inc_tf.defense import InvertAndClassify
 from inc_tf.projection import gradients
 from inc_tf.projection.starts import Normal
@@ -18,6 +18,7 @@ from inc_tf.projection.starts import Normal
 Codes = Callable[[tf.Tensor], tf.Tensor]
 
 
+@on_a_defense()
 def straight_through(
     defense: InvertAndClassify, *, through: Codes | None = None, seeds: Sequence[int] = (0,)
 ) -> Classifier:
@@ -43,6 +44,7 @@ def straight_through(
     return classify
 
 
+@on_a_defense("generator")
 def unrolled(
     defense: InvertAndClassify,
     *,
@@ -79,6 +81,7 @@ def unrolled(
     return classify
 
 
+@on_a_defense("generator")
 def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Classifier:
     """C(G(z*(x))) with the gradient that the implicit function theorem gives at the minimum that the search finds.
 

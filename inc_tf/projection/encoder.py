@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
+from inc_tf.checks import ChecksImages
 from inc_tf.fit import fitted_encoder, fitted_generator
 from inc_tf.projection.projection import Projection
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")

@@ -9,6 +9,7 @@ import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
+from inc_tf.checks import ChecksImages
 from inc_tf.fit import fitted_generator
 from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Projection
@@ -16,7 +17,6 @@ from inc_tf.projection.solvers import Adam
 from inc_tf.projection.solvers.protocol import Solution, Solver, activations
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
