@@ -48,7 +48,7 @@ class LBFGS(Settings):
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        check_count(max_steps=self.max_steps)
+        check_count(steps=self.steps)
         check_tolerance(self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:

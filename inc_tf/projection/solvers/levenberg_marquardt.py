@@ -50,7 +50,7 @@ class LevenbergMarquardt(Settings):
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
-        check_count(max_steps=self.max_steps)
+        check_count(steps=self.steps)
         check_tolerance(self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
