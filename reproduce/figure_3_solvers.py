@@ -6,7 +6,7 @@ import click
 import matplotlib.pyplot as plt
 
 from inc_tf.evaluation.records import Record
-from reproduce import figure_3
+from inc_tf.reproduce import figure_3
 from inc_tf.evaluation.experiment import Experiment, options
 from inc_tf.evaluation.sweep import add_accuracies, sweep
 

@@ -19,7 +19,7 @@ from inc_tf import estimates
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.experiment import Experiment, options
 from inc_tf.evaluation.sweep import CLEAN, Attack, attack_name, sweep
-from reproduce.table_1 import CARLINI_WAGNER, CUT
+from inc_tf.reproduce.table_1 import CARLINI_WAGNER, CUT
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
 ATTACKS = [*SIGNED, *CARLINI_WAGNER]

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli.main import main
-from reproduce import adaptive_generators, table_1
+from inc_tf.reproduce import adaptive_generators, table_1
 from inc_tf.evaluation import page, sweep
 
 SCRIPTS = {
