@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from inc_tf.reproduce import adaptive_generators, table_1
 
 import inc_tf as inc
 from inc_tf.cli.main import main
 from inc_tf.evaluation import page, sweep
-from reproduce import adaptive_generators, table_1
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
