@@ -11,7 +11,7 @@ from inc_tf.cli.main import main
 from inc_tf.errors import InputError
 from inc_tf.evaluation import report
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = sorted((DOCS / "results").glob("*.json"))
 
 
@@ -29,7 +29,7 @@ def results(tmp_path) -> Path:
     return folder
 
 
-def test_the_page_has_every_figure_of_every_record():
+def test_page_has_every_figure_of_every_record():
     page = report.page(DOCS / "results", DOCS)
     for path in RECORDS:
         record = json.loads(path.read_text())
@@ -41,14 +41,14 @@ def test_the_page_has_every_figure_of_every_record():
     assert sum(int(part.split(maxsplit=1)[0]) for part in page.split("<summary>All ")[1:]) == rows
 
 
-def test_every_discussion_that_the_page_refers_to_is_there():
+def test_every_discussion_referred_to_exists():
     headings = [line[3:] for line in (DOCS / "reproduction.md").read_text().splitlines() if line.startswith("##")]
     kept = [[c for c in heading.strip().lower() if c.isalnum() or c in " -_"] for heading in headings]
     anchors = {"".join(heading).strip().replace(" ", "-") for heading in kept}
     assert {artefact.anchor for artefact in report.ARTEFACTS.values()} <= anchors
 
 
-def test_what_may_not_be_passed_on_is_not_shown(results, tmp_path):
+def test_hides_pictures_that_may_not_be_passed_on(results, tmp_path):
     markdown, html = report.write(results, tmp_path / "page")
     assert markdown.read_text().count(".png)") == 1
     assert "records/figure_3.png" in markdown.read_text()
@@ -59,18 +59,18 @@ def test_what_may_not_be_passed_on_is_not_shown(results, tmp_path):
     assert "| 10 min " in markdown.read_text()
 
 
-def test_what_has_no_record_is_named(results, tmp_path):
+def test_names_what_has_no_record(results, tmp_path):
     missing = [line for line in report.page(results, tmp_path).splitlines() if "no record yet" in line]
     assert any(line.startswith("| Table 2") and "imagenet2012" in line for line in missing)
     assert not any("Figure 10" in line for line in missing)  # which may not be shown
 
 
-def test_the_command_line_writes_the_page(results, tmp_path):
+def test_command_line_writes_the_page(results, tmp_path):
     answer = CliRunner().invoke(main, ["report", "--results", str(results), "--out", str(tmp_path / "page")])
     assert answer.output.split() == [str(tmp_path / "page.md"), str(tmp_path / "page.html")]
 
 
-def test_a_folder_that_is_none_of_records_is_refused(results, tmp_path):
+def test_rejects_folder_without_records(results, tmp_path):
     with pytest.raises(InputError, match="holds no records"):
         report.page(tmp_path / "nowhere", tmp_path)
     (results / "figure_3.md").unlink()
