@@ -38,7 +38,6 @@ from pyarrow import parquet
 
 from inc_tf import checkpoints, data
 from inc_tf.evaluation.records import Record
-from inc_tf.serving.export import DEFENSES
 
 HERE = Path(__file__).parent
 QUICK = {
@@ -159,9 +158,17 @@ def _projected(n: int, block: int) -> dict:
     name = data.mnist_or_digits()
     with tempfile.TemporaryDirectory() as folder:
         _write_images(Path(folder) / "images.parquet", name, n)
-        words = ["project", f"{folder}/images.parquet", f"{folder}/out", "--model", name, "--steps", "2", "--quiet"]
+        words = ["project", f"{folder}/images.parquet", f"{folder}/out", "--defense", name, "--steps", "2", "--quiet"]
         started = time.perf_counter()
-        command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", *words, "--block", str(block), "--json"]
+        command = [
+            sys.executable,
+            "-c",
+            "from inc_tf.cli.main import main; main()",
+            *words,
+            "--block",
+            str(block),
+            "--json",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         peak: dict[str, float] = {}
         while process.poll() is None:
@@ -413,7 +420,7 @@ def described(section: str, full: bool, rows: list[dict], seconds: float) -> Rec
         dataset, names = "celeb_a", ["celeba-gender", "celeba-began"]
     else:
         dataset = data.mnist_or_digits()
-        names = [DEFENSES[dataset].classifier, DEFENSES[dataset].generative]
+        names = [data.SOURCES[dataset].checkpoints[part] for part in ("classifier", "generative")]
     command = f"python benchmarks/scale.py --section {section}{' --full' if full else ''}"
     hashes = {name: checkpoints.card(name)["sha256"] for name in names}
     quick = not full and section != "units"

@@ -7,8 +7,6 @@ library's, so that a small sweep has many units. `--failing` makes one unit in t
 """
 
 import functools
-import hashlib
-import json
 import logging
 import os
 import tempfile
@@ -23,22 +21,25 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # by itself Ray lets all else
 import click
 import numpy as np
 
-from inc_tf.evaluation.cluster import one_core
+from inc_tf import data
+from inc_tf.cli.scripts import script as command
 from inc_tf.errors import InputError
-from inc_tf.evaluation.store import Arrays, Store, timed
 from inc_tf.evaluation import sweep
-from inc_tf.evaluation.experiment import Experiment, options
+from inc_tf.evaluation.cluster import one_core
+from inc_tf.evaluation.run import Options, Run, experiment
+from inc_tf.evaluation.store import Arrays, Store, timed
 from inc_tf.evaluation.units import Bench, Unit
+from inc_tf.saving import content_hash
 
 ATTACKS = [sweep.Attack("fgsm", epsilon) for epsilon in (0.1, 0.2, 0.3)]
 DEFENSE = "inc-fast"
-MODELS = ("classifier", "generative")
+PARTS = ("classifier", "generative")
 
 
-def sweep(experiment: Experiment, shard: int) -> dict[tuple[sweep.Attack, str], Arrays]:
+def swept(run: Run, shard: int) -> sweep.Answers:
     """The sweep, in units of `shard` images."""
-    sweep.SHARDS[experiment.dataset] = shard
-    return sweep.sweep(experiment, experiment.data, ATTACKS, [DEFENSE])
+    data.register(replace(data.SOURCES[run.images.name], shard=shard))
+    return sweep.sweep(run, run.images, ATTACKS, [DEFENSE])
 
 
 @dataclass
@@ -58,36 +59,28 @@ class Failing:
         return self.compute(bench)
 
 
-def inject(experiment: Experiment, folder: Path, tries: int) -> None:
+def inject(run: Run, folder: Path, tries: int) -> None:
     """Let one unit in twenty, the same ones in every run, raise on its first `tries` tries."""
-    cluster = experiment.cluster
-    assert cluster is not None
-    through = cluster.compute
+    ahead = run.ahead
 
     def failing(unit: Unit) -> Unit:
-        key = json.dumps(experiment.key(unit.key, unit.images), sort_keys=True)
-        name = hashlib.sha256(key.encode()).hexdigest()[:8]
+        name = content_hash(unit.key)[:8]
         return replace(unit, compute=Failing(unit.compute, folder, name, tries)) if int(name, 16) % 20 == 0 else unit
 
-    cluster.compute = lambda blueprint, units, done: through(  # type: ignore[method-assign]
-        blueprint, (failing(unit) for unit in units), done
-    )
+    run.ahead = lambda units, total: ahead(map(failing, units), total)  # type: ignore[method-assign, assignment]
 
 
-@click.command("scale_sweep")
-@options(quick=100)
+@command("scale_sweep", quick=100)
 @click.option("--shard", default=10, show_default=True, help="Images a unit.")
 @click.option("--failing", type=(click.Path(path_type=Path), int), help="A folder to count in, and how many tries.")
-def main(
-    dataset: str, n: int, full: bool, seed: int, out: Path, quiet: bool, shard: int, failing: tuple[Path, int] | None
-) -> None:
+def main(options: Options, shard: int, failing: tuple[Path, int] | None) -> None:
     """The sweep's record, in --out."""
     try:
-        experiment = Experiment(dataset, n, full, seed, out, quiet, MODELS)
+        run = experiment(options, *PARTS)
         if failing:
-            inject(experiment, *failing)
-        sweep.add_accuracies(experiment, sweep(experiment, shard))
-        experiment.record.write(experiment.path(".json"))
+            inject(run, *failing)
+        sweep.add_accuracies(run, swept(run, shard))
+        run.record.write(run.path(".json"))
     except InputError as error:
         raise click.ClickException(str(error)) from error
 
@@ -96,30 +89,31 @@ def main(
 
 
 @functools.cache
-def prepared(n: int, workers: int) -> Experiment:
-    """The sweep's experiment, on one core, or on a Ray cluster of so many workers of one core each."""
+def prepared(n: int, workers: int) -> Run:
+    """The sweep's run, on one core, or on a Ray cluster of so many workers of one core each."""
     one_core()
     if workers:
         import ray
 
         ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    with click.Context(click.Command("scale")) as context:
-        context.meta["inc_tf.ray"] = "local" if workers else None
-        return Experiment("auto", n, False, 0, Path(tempfile.gettempdir()), True, MODELS)
+    scratch = Path(tempfile.gettempdir())
+    options = Options("scale", n=n, out=scratch, quiet=True, ray="local" if workers else None)
+    return experiment(options, *PARTS)
 
 
 def bare_loop(n: int, shard: int) -> dict:
     """The sweep's units one after the other and nothing else; the seconds of all, and of each by kind."""
-    experiment = prepared(n, 0)
+    run = prepared(n, 0)
     units: dict[str, list[float]] = {"attack": [], "answer": []}
     started, attacked = time.perf_counter(), []
     for attack in ATTACKS:
-        for part in experiment.data.shards(shard):
-            found, seconds = timed(functools.partial(sweep._attack, experiment, attack, part))
+        for part in run.images.shards(shard):
+            found, seconds = timed(lambda: sweep.attacking(run.bench, attack, part).compute(run.bench))  # noqa: B023
             units["attack"].append(seconds)
             attacked.append(replace(part, images=found["images"]))
     for part in attacked:
-        _, seconds = timed(functools.partial(sweep._answer, experiment, DEFENSE, part, (), None))
+        answering = sweep.answering(run.bench, DEFENSE, part, (), run.bench.seed)
+        _, seconds = timed(lambda: answering.compute(run.bench))  # noqa: B023
         units["answer"].append(seconds)
     return {"seconds": time.perf_counter() - started, "units": units}
 
@@ -150,11 +144,11 @@ def script(n: int, shard: int, workers: int) -> dict:
 
     On `workers` of Ray's; where it is 0, in this process.
     """
-    experiment = prepared(n, workers)
+    run = prepared(n, workers)
     with tempfile.TemporaryDirectory() as folder:
-        experiment.store = store = TimedStore(Path(folder))
+        run.store = store = TimedStore(Path(folder))
         started = time.perf_counter()
-        sweep(experiment, shard)
+        swept(run, shard)
         return {"seconds": time.perf_counter() - started, "reads": store.reads, "writes": store.writes}
 
 
@@ -169,12 +163,12 @@ def start(n: int, workers: int) -> dict:
 
 def dispatch(n: int, workers: int, units: int, shape: tuple[int, ...]) -> float:
     """Seconds for each of `units` that compute nothing but carry an array of `shape` there and back."""
-    experiment = prepared(n, workers)
+    run = prepared(n, workers)
     array = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        experiment.store = Store(folder)
+        run.store = Store(folder)
         started = time.perf_counter()
-        experiment.ahead((Unit({"echo": i}, None, functools.partial(echo, array=array)) for i in range(units)), units)
+        run.ahead((Unit({"echo": i}, functools.partial(echo, array=array), f"echo {i}") for i in range(units)), units)
         return (time.perf_counter() - started) / units
 
 

@@ -19,12 +19,10 @@ import tensorflow as tf
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints
-from inc_tf import estimates
+from inc_tf import checkpoints, estimates, zoo
 from inc_tf.attacks.differentiable import implicit, unrolled
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.experiment import percent
-from inc_tf.evaluation.sweep import SEARCHES
+from inc_tf.evaluation.tables import percent
 
 RESULT = Path(__file__).parent / "results" / "stand_ins.json"
 SEED = 0
@@ -39,19 +37,17 @@ def main(n: int, steps: int, epsilon: float, out: Path) -> None:
     """Accuracy of each stand-in for MNIST's search, and of the search, under attack on the stand-in."""
     name = inc.data.mnist_or_digits()
     data = inc.data.load(name, "test").take(n)
-    classifier, vae = inc.load(f"{name}-classifier"), inc.load(f"{name}-vae")
-    defend = partial(inc.InvertAndClassify, classifier, bounds=data.bounds)
-    fast = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc-fast"]))
-    whole = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc"]))
+    parts = zoo.parts(inc.data.SOURCES[name], ("classifier", "generative"))
+    fast, whole = zoo.build("inc-fast", parts), zoo.build("inc", parts)
     through = partial(unrolled, fast)
     stand_ins = {
-        "20 steps from E(x)": through(encoder=vae.encoder, steps=20),
-        "60 steps from E(x)": through(encoder=vae.encoder),
-        "60 steps from E(x), learning rate 0.03": through(encoder=vae.encoder, learning_rate=0.03),
-        "60 steps from one start of N(0, 1)": through(seeds=(0,)),
-        "60 steps from three starts of N(0, 1), their mean": through(seeds=(0, 1, 2)),
+        "20 steps from E(x)": through(start=parts.encoder, steps=20),
+        "60 steps from E(x)": through(start=parts.encoder),
+        "60 steps from E(x), learning rate 0.03": through(start=parts.encoder, learning_rate=0.03),
+        "60 steps from one start of N(0, 1)": unrolled(whole, seeds=(0,)),
+        "60 steps from three starts of N(0, 1), their mean": unrolled(whole, seeds=(0, 1, 2)),
         "10 steps from where the fast search ends": through(
-            encoder=lambda x: tf.stop_gradient(fast.projector(tf.stop_gradient(x)).codes), steps=10
+            start=lambda x: tf.stop_gradient(fast.projector(tf.stop_gradient(x)).codes), steps=10
         ),
         "implicit gradient, where the fast search ends": implicit(fast),
         "implicit gradient, where the paper's search ends": implicit(whole),

@@ -10,7 +10,6 @@ Writes `benchmarks/results/strength.json`.
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,16 +20,13 @@ import numpy as np
 import tensorflow as tf
 from art.attacks.evasion import AutoProjectedGradientDescent, ProjectedGradientDescentTensorFlowV2
 from art.estimators.classification import TensorFlowV2Classifier
-from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints
-from inc_tf import estimates
+from inc_tf import checkpoints, estimates, zoo
 from inc_tf.attacks.differentiable import implicit
+from inc_tf.attacks.losses import Loss
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.page import DEFENSES
-from inc_tf.evaluation.experiment import CHECKPOINTS, percent
-from inc_tf.evaluation.sweep import CLASSIFIERS, SEARCHES
+from inc_tf.evaluation.tables import markdown, percent
 
 RESULT = Path(__file__).parent / "results" / "strength.json"
 STEPS, SEED, BATCH = 40, 0, 256
@@ -46,7 +42,7 @@ def attacks(function: Function, bounds: inc.data.Bounds, shape: tuple[int, ...],
     step = 2.5 * epsilon / STEPS
     ball = {"eps": epsilon, "max_iter": STEPS, "batch_size": BATCH, "verbose": False}
 
-    def ours(attack: Callable[..., tf.Tensor], loss: inc.attacks.losses.Loss) -> Attack:
+    def ours(attack: Callable[..., tf.Tensor], loss: Loss) -> Attack:
         return lambda x, y: attack(
             function, x, y, bounds=bounds, seed=SEED, epsilon=epsilon, steps=STEPS, loss=loss
         ).numpy()
@@ -70,14 +66,20 @@ def attacks(function: Function, bounds: inc.data.Bounds, shape: tuple[int, ...],
     }
 
 
+TRAINED = ("undefended", "manifold-trained", "pgd-trained")
+
+
+def _parts(name: str) -> zoo.Parts:
+    source = inc.data.SOURCES[name]
+    wanted = ("classifier", "generative", "manifold-trained", "pgd-trained")
+    return zoo.parts(source, tuple(part for part in wanted if part in source.checkpoints))
+
+
 def surfaces(name: str, data: inc.data.Dataset) -> dict[str, tuple[Function, Function]]:
     """By defence, what is attacked, and the defence itself: functions from images to logits."""
-    parts = CHECKPOINTS[name]
-    trained = {defense: inc.load(parts[part]) for defense, part in CLASSIFIERS.items() if part in parts}
-    vae = inc.load(parts["generative"])
-    defend = partial(inc.InvertAndClassify, trained["undefended"], bounds=data.bounds)
-    autoencoder = defend(inc.EncoderProjector(vae.encoder, vae.generator))
-    fast = defend(inc.LatentProjector(vae.generator, *SEARCHES["mnist"]["inc-fast"]))
+    parts = _parts(name)
+    trained = {one: zoo.build(one, parts) for one in TRAINED if set(zoo.DEFENSES[one].parts) <= parts.models.keys()}
+    autoencoder, fast = zoo.build("autoencode", parts), zoo.build("inc-fast", parts)
     stand_in = implicit(fast)
 
     def through_encoder(images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -98,7 +100,8 @@ def main(n: int, epsilon: float, out: Path) -> None:
     """Accuracy that each attack leaves each of MNIST's defences."""
     name = inc.data.mnist_or_digits()
     data = inc.data.load(name, "test").take(n)
-    used = {CHECKPOINTS[name][part] for part in (*CLASSIFIERS.values(), "generative") if part in CHECKPOINTS[name]}
+    known = inc.data.SOURCES[name].checkpoints
+    used = {known[part] for part in ("classifier", *TRAINED[1:], "generative") if part in known}
     hashes = {card: checkpoints.card(card)["sha256"] for card in sorted(used)}
     record = Record(
         "strength", f"python benchmarks/strength.py --n {n} --epsilon {epsilon:g}", name, True, SEED, hashes
@@ -119,7 +122,7 @@ def table(record: Record) -> str:
     """A row for each attack, a column for each defence."""
     defenses, names = ([*dict.fromkeys(row[field] for row in record.rows)] for field in ("defense", "attack"))
     lines = [[name, *(percent(record.one(attack=name, defense=one)) for one in defenses)] for name in names]
-    return tabulate(lines, ["attack", *(DEFENSES[one] for one in defenses)], tablefmt="github", disable_numparse=True)
+    return markdown(lines, ["attack", *(zoo.DEFENSES[one].label for one in defenses)])
 
 
 if __name__ == "__main__":

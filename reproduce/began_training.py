@@ -1,9 +1,10 @@
 """What more training of BEGAN would buy: INC's accuracy and reconstruction error over the snapshots of its training.
 
 Not in the paper. INC is limited by its generator; the snapshots are those that `inc train celeba-began` leaves in its
-run's folder, and the last is the generator that ships.
+run's folder, or arrays of a run elsewhere, and the last is the generator that ships.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
 from inc_tf.evaluation.tables import markdown, percent
+from inc_tf.training import arrays
 from inc_tf.zoo import GenerativeModel
 
 ATTACKS = [CLEAN, Attack("fgsm", 0.1)]
@@ -32,13 +34,16 @@ DEFENSE = "inc-fast"
     default="runs/celeba-began/snapshots",
     type=click.Path(path_type=Path),
     show_default=True,
-    help="The folder of <step>.weights.h5.",
+    help="The folder of <step>.weights.h5, or of generator_<step>.npz.",
 )
 def main(options: Options, snapshots: Path) -> None:
     """INC's accuracy against its reconstruction error, snapshot by snapshot of BEGAN's training."""
     if options.dataset != "celeb_a":
         raise InputError(f"--dataset is {options.dataset!r}; BEGAN is trained on celeb_a only.")
-    files = {int(path.name.split(".")[0]): path for path in snapshots.glob("*.weights.h5")}
+    named = (
+        (re.fullmatch(r"(\d+)\.weights\.h5|generator_(\d+)\.npz", path.name), path) for path in snapshots.glob("*")
+    )
+    files = {int(match[1] or match[2]): path for match, path in named if match}
     if not files:
         raise InputError(f"{str(snapshots)!r} holds no snapshots; `inc train celeba-began` leaves them there.")
     run = experiment(options, "classifier", "generative", papers="celeb_a")
@@ -52,21 +57,28 @@ def main(options: Options, snapshots: Path) -> None:
 
 
 def _generator(shipped: keras.Model, path: Path) -> keras.Model:
+    other = InputError(
+        f"{str(path)!r} does not hold a generator of the shipped one's layers and size (width "
+        f"{shipped.layers[-2].filters}): train to the same width, or name another folder."
+    )
+    if path.suffix == ".npz":
+        generator = arrays.generator(path)
+        if [weight.shape for weight in generator.weights] != [weight.shape for weight in shipped.weights]:
+            raise other
+        return generator
     generator = keras.models.clone_model(shipped)
     try:
         generator.load_weights(path)
     except (ValueError, OSError) as error:
-        raise InputError(
-            f"{str(path)!r} does not hold a generator of the shipped one's size (width {shipped.layers[-2].filters}): "
-            "train to the same width, or name another folder."
-        ) from error
+        raise other from error
     return generator
 
 
 def _add(run: Run, step: int, generator: keras.Model) -> None:
     """Add the accuracy and the error of one snapshot to the record."""
     name = f"{DEFENSE}@{step}"
-    parts = replace(run.bench.parts, models={**run.bench.parts.models, "generative": GenerativeModel(generator)})
+    generative = GenerativeModel(generator, latent_stddev=run.bench.parts.latent_stddev)
+    parts = replace(run.bench.parts, models={**run.bench.parts.models, "generative": generative})
     run.bench.made[name] = zoo.build(DEFENSE, parts)
     answers = sweep(run, run.images, ATTACKS, [name])
     for (attack, _), answer in answers.items():

@@ -25,13 +25,12 @@ N = 5
 @pytest.fixture(scope="module", autouse=True)
 def _loaded():
     """Loads the plug-in, and forgets it afterwards."""
-    list(attacks.METHODS.values())  # so that the library's own are not forgotten with it
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in (data.SOURCES, attacks.METHODS, zoo.DEFENSES):
-            patch.setattr(registry, "_declared", dict(registry._declared))
-        patch.setattr(plugins, "_LOADED", {})
-        plugins.load(TOY)
-        yield
+    plugins.load(TOY)
+    yield
+    data.SOURCES.discard("toy")
+    attacks.METHODS.discard("darken")
+    for name in ("toy-search", "toy-levels"):
+        zoo.DEFENSES.discard(name)
 
 
 @pytest.fixture(scope="module")

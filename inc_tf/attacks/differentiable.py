@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from inc_tf import zoo
 from inc_tf.attacks.autopgd import auto_pgd
-from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.checks import Classifier, on_a_defense
 from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
@@ -23,6 +23,7 @@ from inc_tf.zoo import Parts
 Codes = Callable[[tf.Tensor], tf.Tensor]
 
 
+@on_a_defense()
 def straight_through(
     defense: InvertAndClassify, *, through: Codes | None = None, seeds: Sequence[int] = (0,)
 ) -> Classifier:
@@ -48,6 +49,7 @@ def straight_through(
     return classify
 
 
+@on_a_defense("generator")
 def unrolled(
     defense: InvertAndClassify,
     *,
@@ -83,6 +85,7 @@ def unrolled(
     return classify
 
 
+@on_a_defense("generator")
 def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Classifier:
     """C(G(z*(x))) with the gradient that the implicit function theorem gives at the minimum that the search finds.
 

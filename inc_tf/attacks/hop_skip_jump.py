@@ -7,14 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive
+from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive, on_any_model
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
+from inc_tf.data.scaling import from_unit, to_unit
 from inc_tf.errors import InputError
 from inc_tf.rows import select
 from inc_tf.seeds import derive
 
 
+@on_any_model
 def boundary(
     classifier,
     images: tf.Tensor,
@@ -54,7 +56,6 @@ def boundary(
     check_norm(norm)
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
     check_positive(steps=steps, probes=probes)
-    low, high = bounds
     model = TensorFlowModel(_remembered(classifier), bounds=bounds).transform_bounds((0, 1))
     walk = HopSkipJumpAttack(
         steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
@@ -63,7 +64,7 @@ def boundary(
 
     def attack(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         # Foolbox's walk clips to [0, 1], and is to find each answer that is relied on here as it was.
-        unit = tf.clip_by_value((images - low) / (high - low), 0.0, 1.0)
+        unit = tf.clip_by_value(to_unit(images, bounds), 0.0, 1.0)
         answers = tf.argmax(model(unit), axis=1)
         starts = _starts(images, answers, labels)
         rows = tf.where((answers == labels) & (starts >= 0))[:, 0]
@@ -72,7 +73,7 @@ def boundary(
         origins = tf.gather(images, rows)
         first = tf.gather(unit, tf.gather(starts, rows))
         found = walk.run(model, tf.gather(unit, rows), tf.gather(labels, rows), starting_points=first)
-        change = tf.clip_by_value(low + (high - low) * found, low, high) - origins
+        change = tf.clip_by_value(from_unit(found, bounds), *bounds) - origins
         lengths = tf.norm(tf.reshape(change, [len(rows), -1]), ord=norm, axis=1)
         kept = select(lengths <= epsilon, change, tf.zeros_like(change))
         return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], origins + kept)

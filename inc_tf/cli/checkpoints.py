@@ -50,10 +50,12 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     measured = {}
     for name in names or checkpoints.names():
         found = recipes.remeasure(name)  # which compares the hash first
+        replaced = checkpoints.replaced(name)
         if as_json:
-            measured[name] = {"intact": True, **(found._asdict() if found else {})}
+            measured[name] = {"intact": True, "replaced": replaced, **(found._asdict() if found else {})}
             continue
+        state = "intact, and replaced since it shipped" if replaced else "intact"
         seen = f"{found.value:.4g} on {found.n} test images" if found else "its data is not on disk"
-        click.echo(f"{name}: intact; {seen}")
+        click.echo(f"{name}: {state}; {seen}")
     if as_json:
         click.echo(json.dumps(measured, indent=2))

@@ -1,5 +1,6 @@
 """`inc defend`."""
 
+import json
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from inc_tf.cli.options import FILE, JSON, SEED, defense_options, show
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=FILE)
 @defense_options
 @SEED
+@click.option("--invert", is_flag=True, help="Dark and bright change places, as for dark ink on paper before MNIST.")
 @click.option("--out", type=FILE, help="A folder for the projections, as PNG.")
 @JSON
 def command(
@@ -20,18 +22,28 @@ def command(
     threshold: float | None,
     classifier: str | None,
     seed: int,
+    invert: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Classify image files behind a defence: project, reject what is too far, classify the projection.
 
-    Exits with 3 where an image was rejected.
+    Exits with 3 where an image was rejected, and with 1 where one could not be read.
     """
     from inc_tf import zoo
     from inc_tf.serving import image_files
 
     model = zoo.projecting(zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier), defense)
-    found = image_files.defend(model, list(images), seed=seed, out=out)
-    show(found, as_json)
-    if not all(one["accepted"] for one in found):
+    rows = image_files.defend(model, list(images), seed=seed, out=out, invert=invert)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        shown = ("file", "class_name", "probability", "distance", "threshold", "accepted")
+        show([{name: row[name] for name in shown} for row in rows if "error" not in row], as_json)
+    for row in rows:
+        for remark in [row["error"]] if "error" in row else [f"{row['file']}: {one}" for one in row["remarks"]]:
+            click.echo(remark, err=True)
+    if any("error" in row for row in rows):
+        raise click.exceptions.Exit(1)
+    if not all(row["accepted"] for row in rows):
         raise click.exceptions.Exit(3)

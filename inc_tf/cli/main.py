@@ -76,7 +76,9 @@ def main(plugins: tuple[Path, ...]) -> None:
     Exit codes: 0, done; 1, something to put right, in one sentence; 2, not a command; 3, `defend` rejected an image.
     Completion in bash: eval "$(_INC_COMPLETE=bash_source inc)"; zsh and fish alike.
     """
+    from inc_tf.cli.quiet import quiet_imports
     from inc_tf.plugins import load
 
+    quiet_imports()
     for plugin in plugins:
         load(plugin)

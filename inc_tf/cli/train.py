@@ -22,7 +22,8 @@ from inc_tf.cli.options import FILE, JSON, show_written
     type=click.Choice(["mirrored", "multi-worker"]),
     help="Share each batch among GPUs, or TF_CONFIG's workers.",
 )
-@click.option("--run-dir", type=FILE, help="State and TensorBoard logs.  [default: runs/NAME]")
+@click.option("--run-dir", type=FILE, help="State, logs and the checkpoint.  [default: runs/NAME]")
+@click.option("--install", is_flag=True, help="Make the checkpoint the one that goes by NAME.")
 @JSON
 def command(
     name: str,
@@ -34,14 +35,15 @@ def command(
     mixed_precision: bool,
     strategy: str | None,
     run_dir: Path | None,
+    install: bool,
     as_json: bool,
 ) -> None:
     """Train the checkpoint NAME, e.g. mnist-classifier or mnist-vae; `inc checkpoints list` names them.
 
-    The same command carries on where a killed run was. The checkpoint and its card go to checkpoints/, or to
-    $INC_CHECKPOINTS.
+    The same command carries on where a killed run was. The checkpoint and its card go to the run's folder; what ships
+    stays as it is unless --install is given.
     """
-    from inc_tf import training
+    from inc_tf import checkpoints, training
 
     path = training.train(
         name,
@@ -54,4 +56,6 @@ def command(
         strategy=strategy,
         run_dir=run_dir,
     )
+    if install:
+        path = checkpoints.install(path)
     show_written(path, path.with_suffix(".json"), as_json)

@@ -1,45 +1,117 @@
-"""Image files in and out: PNG, JPEG, GIF and BMP as arrays of a model's size and range, and back."""
+"""Image files in and out: as arrays of a model's size and range, and back as PNG."""
 
+from __future__ import annotations
+
+import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageOps
 
 from inc_tf.data.dataset import Bounds
+from inc_tf.data.scaling import from_bytes, from_unit, to_bytes
 from inc_tf.errors import InputError
 
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+PIXELS = 50_000_000
+"""The most that an image file may have; a larger one is refused before it is decoded."""
 
-def read(paths: list[Path], shape: Sequence[int | None], bounds: Bounds) -> np.ndarray:
-    """Image files (PNG, JPEG, GIF, BMP) as float32 [N, H, W, C] of `shape` within `bounds`.
+_TINY = 8  # pixels of the shorter side
+_SQUARE = 2.0  # the longer side in shorter ones, beyond which an image is said to be far from the model's shape
+_BLANK = 0.02  # of the range: the least that a picture's values spread
+_BRIGHT = 0.6  # of the range: a border of paper
 
-    They are made to fit as `decode` says. Raises `InputError` for a file that is missing or no image.
+
+def read(path: Path, shape: Sequence[int | None], bounds: Bounds, *, invert: bool = False) -> np.ndarray:
+    """An image file as float32 [H, W, C] of `shape` within `bounds`; see `decode`.
+
+    Raises `InputError` for a file that is missing, a folder, or not an image.
     """
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"There is no file {str(path)!r}.")
-    return np.stack([decode(path.read_bytes(), str(path), shape, bounds) for path in paths])
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder; name image files, or project a folder with `inc project`.")
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}.")
+    return decode(path.read_bytes(), str(path), shape, bounds, invert=invert)
 
 
-def decode(encoded: bytes, name: str, shape: Sequence[int | None], bounds: Bounds) -> np.ndarray:
+def decode(
+    encoded: bytes, name: str, shape: Sequence[int | None], bounds: Bounds, *, invert: bool = False
+) -> np.ndarray:
     """An encoded image as float32 [H, W, C] of `shape` within `bounds`.
 
-    It is resized to `shape` with antialiasing; a colour image becomes grey where C is 1, a grey one coloured where it
-    is 3. Raises `InputError`, which calls it `name`, for what is no image.
+    It is turned as its EXIF data says, its first frame taken, what is transparent laid on black, 16 bits scaled by
+    their depth. It becomes grey where C is 1 and RGB where it is 3, and is resized to `shape` with antialiasing.
+
+    Args:
+      encoded: the file's content, of one of `FORMATS`.
+      name: what messages call it.
+      shape: (H, W, C) of the model; a side of None keeps the image's own.
+      bounds: (lowest, highest) value of a pixel.
+      invert: whether dark and bright change places, as for dark ink on paper before a model of MNIST.
+
+    Raises `InputError` for what is not such an image, or has more than `PIXELS`.
     """
-    low, high = bounds
     try:
-        pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(f"{name!r} is no image that can be read; PNG, JPEG, GIF and BMP can.") from error
-    pixels = tf.image.rgb_to_grayscale(pixels) if shape[2] == 1 else pixels
-    resized = tf.image.resize(pixels, shape[:2], antialias=True)
-    return np.clip(low + (high - low) * resized.numpy() / 255, low, high).astype(np.float32)
+        with warnings.catch_warnings(), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # Pillow's own, on sizes that are checked here
+            if image.width * image.height > PIXELS:
+                raise InputError(
+                    f"{name!r} has {image.width} × {image.height} pixels, more than {PIXELS:,}: scale it down first."
+                )
+            unit = _unit(ImageOps.exif_transpose(image), shape[2] or 3)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{name!r} is not an image that can be read; {', '.join(FORMATS[:-1])} and {FORMATS[-1]} can."
+        ) from error
+    unit = 255 - unit if invert else unit
+    size = [own if wanted is None else wanted for own, wanted in zip(unit.shape, shape[:2], strict=False)]
+    resized = tf.image.resize(unit, size, antialias=True)
+    return np.clip(from_bytes(resized.numpy(), bounds), *bounds).astype(np.float32)
+
+
+def _unit(image: Image.Image, channels: int) -> np.ndarray:
+    """The values of an image, 0 to 255, float32 [H, W, channels]."""
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey
+        values = np.asarray(image, np.float32)
+        depth = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+        return np.repeat(255 * values[..., np.newaxis] / depth, channels, axis=2)
+    if image.has_transparency_data:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image.convert("RGBA"))
+    values = np.asarray(image.convert("RGB"))
+    return np.asarray(tf.image.rgb_to_grayscale(values) if channels == 1 else values, np.float32)
+
+
+def remarks(encoded: bytes, image: np.ndarray, bounds: Bounds) -> list[str]:
+    """What is odd about an image that was read, a few words each: it is blank, tiny, far from square, or inverted.
+
+    Args:
+      encoded: the file's content.
+      image: what `decode` made of it, float32 [H, W, C].
+      bounds: (lowest, highest) value of a pixel.
+    """
+    with Image.open(io.BytesIO(encoded)) as file:
+        sides = sorted(file.size)
+    low, high = bounds
+    found = []
+    if image.max() - image.min() < _BLANK * (high - low):
+        found.append("it is blank")
+    if sides[0] < _TINY:
+        found.append(f"it is tiny, {file.width} × {file.height} pixels")
+    if sides[1] > _SQUARE * sides[0]:
+        found.append(f"it is far from square, {file.width} × {file.height} pixels, and was squeezed")
+    border = np.concatenate([image[0].ravel(), image[-1].ravel(), image[:, 0].ravel(), image[:, -1].ravel()])
+    if image.shape[2] == 1 and np.median(border) > from_unit(np.float32(_BRIGHT), bounds):
+        found.append("it is dark on bright, where the model knows bright on dark; --invert turns it round")
+    return found
 
 
 def write(path: Path, image: np.ndarray, bounds: Bounds) -> None:
     """Write one image, float32 [H, W, C] within `bounds`, as PNG."""
-    low, high = bounds
-    pixels = np.clip(np.rint(255 * (image - low) / (high - low)), 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tf.io.encode_png(pixels).numpy())
+    path.write_bytes(tf.io.encode_png(to_bytes(image, bounds)).numpy())

@@ -26,6 +26,12 @@ def from_unit(images: Images, bounds: Bounds) -> Images:
     return low + (high - low) * images
 
 
+def from_bytes(images: Images, bounds: Bounds) -> Images:
+    """Images of 0 to 255, in a floating type, as images within `bounds`."""
+    low, high = bounds
+    return low + (high - low) * images / 255
+
+
 def to_bytes(images: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Images within `bounds`, clipped to them, as uint8."""
     return np.clip(np.rint(255 * to_unit(images, bounds)), 0, 255).astype(np.uint8)

@@ -1,21 +1,18 @@
-"""All records on one page: what was measured, how, and where it differs from the paper, as Markdown and as HTML.
+"""All records on one page: what was measured, how, and where it differs from the paper, in Markdown.
 
 The page is drawn from the records of a results' folder and from the tables and plots beside them; nothing is measured
 here. No picture that shows an image of CelebA or ImageNet is put on it, for they may not be passed on.
 """
 
-import base64
 import html
 import json
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-import markdown
-from tabulate import tabulate
-
+from inc_tf import data
 from inc_tf.errors import InputError
+from inc_tf.evaluation.tables import markdown
 from inc_tf.saving import write_text
 
 
@@ -82,37 +79,17 @@ ARTEFACTS = {
 }
 """In the paper's order, then ours."""
 
-_OWN_IMAGES = ("mnist", "digits")
 _SHOWS_IMAGES = ("figure_4", "figure_10")
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .9rem; }
-th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: left; white-space: nowrap; }
-th { background: #f3f3f3; }
-img { max-width: 100%; }
-code { background: #f3f3f3; padding: .1rem .3rem; }
-@media (prefers-color-scheme: dark) {
-  body { background: #161616; color: #ddd; } th, code { background: #262626; } th, td { border-color: #444; }
-  img { background: #fff; }
-}
-"""
 
+def write(results: Path, out: Path) -> Path:
+    """Write the page of the records in the folder `results` to `out`, in Markdown; returns its path.
 
-def write(results: Path, out: Path) -> tuple[Path, Path]:
-    """Write the page of the records in the folder `results` as `<out>.md` and `<out>.html`; returns the two paths.
-
-    The Markdown refers to the plots where they are, the HTML holds them. Raises `InputError` for a folder without
-    records, or with a record that cannot be read or whose table is missing.
+    It refers to the plots where they are. Raises `InputError` for a folder without records, or with a record that
+    cannot be read or whose table is missing.
     """
-    text = page(results, out.parent)
-    paths = out.with_name(f"{out.name}.md"), out.with_name(f"{out.name}.html")
-    write_text(paths[0], text)
-    body = markdown.markdown(text, extensions=["tables", "md_in_html", "toc"])
-    body = re.sub(r'src="([^"]+\.png)"', lambda found: f'src="{_inline(out.parent / found[1])}"', body)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-    write_text(paths[1], f"<!doctype html>\n<html lang=en><head><title>inc_tf: results</title>{head}</head>\n{body}\n")
-    return paths
+    write_text(out, page(results, out.parent))
+    return out
 
 
 def page(results: Path, folder: Path) -> str:
@@ -135,7 +112,7 @@ def _records(results: Path) -> list[tuple[Path, dict]]:
             record = json.loads(path.read_text())
             order = [*ARTEFACTS, record["artefact"]].index(record["artefact"])
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"{str(path)!r} is no record that `inc reproduce` wrote.") from error
+            raise InputError(f"{str(path)!r} is not a record that `inc reproduce` wrote.") from error
         if not path.with_suffix(".md").is_file():
             raise InputError(f"{str(path)!r} has no table beside it; write both anew with {record['command']!r}.")
         records.append((order, path, record))
@@ -152,9 +129,9 @@ def _overview(records: list[tuple[Path, dict]]) -> str:
         rows.append([f"[{_title(record)}](#{path.stem})", record["dataset"], _sizes(record), _time(record["seconds"])])
     for name, artefact in ARTEFACTS.items():
         missing = [dataset for dataset in artefact.datasets if (name, dataset) not in seen]
-        shown = [d for d in missing if name not in _SHOWS_IMAGES or d in _OWN_IMAGES]
+        shown = [dataset for dataset in missing if _may_be_shown(name, dataset)]
         rows += [[artefact.title, dataset, "no record yet", ""] for dataset in shown]
-    return tabulate(rows, ["", "data", "n", "computed in"], tablefmt="github", disable_numparse=True)
+    return markdown(rows, ["", "data", "n", "computed in"])
 
 
 def _section(path: Path, record: dict, folder: Path) -> str:
@@ -167,7 +144,7 @@ def _section(path: Path, record: dict, folder: Path) -> str:
     ]
     parts = [f'<a id="{path.stem}"></a>\n\n## {_title(record)} ({record["dataset"]})', "  \n".join(filter(None, facts))]
     plot = path.with_suffix(".png")
-    if plot.is_file() and (record["artefact"] not in _SHOWS_IMAGES or record["dataset"] in _OWN_IMAGES):
+    if plot.is_file() and _may_be_shown(record["artefact"], record["dataset"]):
         parts.append(f"![{_title(record)}]({_relative(plot, folder)})")
     parts.append(path.with_suffix(".md").read_text().strip())
     differences = list(record["deviations"])
@@ -194,7 +171,13 @@ def _all_rows(record: dict) -> str:
         for row in record["rows"]
     ]
     names = ["defence", "attack", "ε", "metric", "ours", "low", "high", "n", "paper"]
-    return tabulate(rows, names, tablefmt="github", disable_numparse=True)
+    return markdown(rows, names)
+
+
+def _may_be_shown(artefact: str, dataset: str) -> bool:
+    """Whether the plot may be passed on: those that show a data set's images may not where these may not."""
+    source = data.SOURCES.get(dataset)
+    return artefact not in _SHOWS_IMAGES or (source is not None and source.shareable)
 
 
 def _title(record: dict) -> str:
@@ -213,7 +196,3 @@ def _time(seconds: float) -> str:
 
 def _relative(path: Path, folder: Path) -> str:
     return Path(os.path.relpath(path, folder)).as_posix()
-
-
-def _inline(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -69,7 +69,7 @@ def sweep(
             for attack in attacks:
                 attacked = attack_images(run, attack, shard)
                 for name in defenses:
-                    parts[attack, name].append(run.answer(_answering(run.bench, name, attacked, keep, seed)))
+                    parts[attack, name].append(run.answer(answering(run.bench, name, attacked, keep, seed)))
                     bar.update(len(shard))
     return {case: {key: np.concatenate([p[key] for p in found]) for key in found[0]} for case, found in parts.items()}
 
@@ -84,17 +84,17 @@ def _ahead(
         return
     made = run.bench.made
     far = [a for a in attacks if a != CLEAN and METHODS[a.name].target in TARGETS and a.against not in made]
-    attacking = [_attacking(run.bench, attack, shard) for attack in far for shard in shards]
-    run.ahead(attacking, len(attacking))
+    attacks_first = [attacking(run.bench, attack, shard) for attack in far for shard in shards]
+    run.ahead(attacks_first, len(attacks_first))
     named = [name for name in defenses if name not in made]
-    answering = (
-        _answering(run.bench, name, attacked, keep, seed)
+    answers_then = (
+        answering(run.bench, name, attacked, keep, seed)
         for attack in attacks
         for shard in shards
         for attacked in [attack_images(run, attack, shard)]
         for name in named
     )
-    run.ahead(answering, len(attacks) * len(shards) * len(named))
+    run.ahead(answers_then, len(attacks) * len(shards) * len(named))
 
 
 def add_accuracies(run: Run, answers: Answers, paper: dict[str, dict] | None = None) -> None:
@@ -114,14 +114,15 @@ def attack_images(run: Run, attack: Attack, images: data.Dataset) -> data.Datase
     """`images` as `attack` leaves them."""
     if attack == CLEAN:
         return images
-    found = run.answer(_attacking(run.bench, attack, images))["images"]
+    found = run.answer(attacking(run.bench, attack, images))["images"]
     if METHODS[attack.name].least_change:
         inside = np.abs(found - images.images).max(axis=(1, 2, 3), keepdims=True) <= attack.epsilon
         found = np.where(inside, found, images.images)
     return replace(images, images=found)
 
 
-def _attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
+def attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
+    """The unit that attacks images; its answer is `images`, the attacked ones."""
     method = METHODS[attack.name]
     if method.least_change:
         attack = replace(attack, epsilon=images.bounds[1] - images.bounds[0])  # one run serves every ε
@@ -147,7 +148,7 @@ def _on(bench: Bench, target: str, against: str) -> list[str]:
     ]
 
 
-def _answering(bench: Bench, name: str, attacked: data.Dataset, keep: tuple[str, ...], seed: int) -> Unit:
+def answering(bench: Bench, name: str, attacked: data.Dataset, keep: tuple[str, ...], seed: int) -> Unit:
     """The defence's answer to images that an attack has left."""
     key = {"defense": bench.digest(name), "keep": list(keep), "seed": seed, **attacked.digest}
     answer = functools.partial(_answer, name=name, images=attacked, keep=keep, seed=seed)

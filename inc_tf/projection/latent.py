@@ -1,21 +1,27 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
 import math
+import time
 from collections.abc import Callable
 
 import keras
 import psutil
 import tensorflow as tf
+from tqdm import tqdm
 
 from inc_tf.checks import ChecksImages
+from inc_tf.fit import fitted_generator
+from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Projection
+from inc_tf.projection.rewriting import up_convolved
 from inc_tf.projection.solvers import Adam
-from inc_tf.projection.solvers.protocol import Solution, Solver, activations, check_generator
+from inc_tf.projection.solvers.protocol import Solution, Solver, activations
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
+_SHOWN_AFTER = 2.0  # seconds
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -35,15 +41,15 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     """
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
-        super().__init__(**kwargs)
-        check_generator(generator)
-        self.generator = generator
+        super().__init__(**{"dtype": "float32", **kwargs})  # the generator may have another policy
+        generator = self.generator = fitted_generator(generator)
         self.image_shape = generator.output_shape[1:]
         self.solver = solver
         self.start = start
         self.supports_jit = False  # the solver decides for itself
-        prepare, self._draw = start.compile(generator)
-        self._minimize = solver.compile(generator)
+        searched = up_convolved(generator)
+        prepare, self._draw = start.compile(searched)
+        self._minimize = solver.compile(searched)
         self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
@@ -56,10 +62,28 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         seed = tf.cast(0 if seed is None else seed, tf.int32)
         if tf.executing_eagerly():
-            found = _unrecorded(self._project)(images, seed, *self._shared(seed))
+            found = self._watched(images, seed)
         else:
             found = self._project(images, seed, *self._prepare(seed))
         return tf.nest.map_structure(tf.stop_gradient, found)
+
+    def _watched(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+        """What `_in_batches` returns, batch by batch, so that it can be watched and stopped."""
+        n, size = len(images), int(self._size(len(images)))
+        project = _unrecorded(self._project)
+        with tqdm(total=n, desc="project", unit="image", delay=_SHOWN_AFTER, leave=False) as shown:
+
+            def in_turn() -> list[Projection]:
+                shared, found = self._shared(seed), []
+                for start in range(0, n, size):
+                    rows = tf.minimum(tf.range(start, start + size), n - 1)
+                    found.append(project(tf.gather(images, rows), seed, *shared))
+                    shown.update(min(size, n - start))
+                return found
+
+            begun = time.monotonic()
+            found = interruptible(in_turn, lambda: time.monotonic() > begun + _SHOWN_AFTER and shown.refresh())
+        return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
 
     def _shared(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """What the start prepares, kept for as long as the seed and the generator's weights stay as they are."""
@@ -70,8 +94,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
 
     def _in_batches(self, images: tf.Tensor, seed: tf.Tensor, *shared: tf.Tensor) -> Projection:
         n = tf.shape(images)[0]
-        batches = -(-n // self._largest_batch)
-        size = _round_up(-(-n // batches))
+        size = self._size(n)
+        batches = -(-n // size)
         padded = tf.gather(images, tf.minimum(tf.range(batches * size), n - 1))
         projections = tf.map_fn(
             lambda batch: self._project_batch(batch, seed, shared),
@@ -86,6 +110,10 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
             parallel_iterations=1,
         )
         return Projection(*(tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:n] for part in projections))
+
+    def _size(self, n: tf.Tensor | int) -> tf.Tensor:
+        """How many of `n` images make a batch."""
+        return _round_up(-(-n // -(-n // self._largest_batch)))
 
     def _project_batch(self, images: tf.Tensor, seed: tf.Tensor, shared: tuple[tf.Tensor, ...]) -> Projection:
         k = self.generator.input_shape[1]

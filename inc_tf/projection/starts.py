@@ -13,7 +13,9 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from inc_tf.checks import check_above_zero, check_count
 from inc_tf.errors import InputError
+from inc_tf.fit import fitted_encoder
 from inc_tf.saving import Settings, deserialized, serialized
 
 _CHUNK = 128  # candidates that go through the generator at once
@@ -47,6 +49,10 @@ class Normal(Settings):
 
     restarts: int = 1
     stddev: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_count(restarts=self.restarts)
+        check_above_zero(stddev=self.stddev)
 
     def __call__(self, images: tf.Tensor, latent_dim: int, seed: tf.Tensor) -> tf.Tensor:
         """The codes, float32 [N, R, k]."""
@@ -90,10 +96,14 @@ class Nearest(Settings):
     candidates: int = 4096
     stddev: float = 1.0
 
-    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
-        """See the module. Raises `InputError` for more restarts than candidates."""
-        if not 1 <= self.restarts <= self.candidates:
+    def __post_init__(self) -> None:
+        check_count(restarts=self.restarts, candidates=self.candidates)
+        check_above_zero(stddev=self.stddev)
+        if self.restarts > self.candidates:
             raise InputError(f"{self.restarts} restarts of {self.candidates} candidates; there must be 1 to that many.")
+
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
+        """See the module."""
         k = generator.input_shape[1]
 
         def prepare(seed):
@@ -124,19 +134,14 @@ class FromEncoder(keras.layers.Layer):
     restarts = 1
 
     def __init__(self, encoder: keras.Model, **kwargs):
-        super().__init__(**kwargs)
-        self.encoder = encoder
+        super().__init__(**{"dtype": "float32", **kwargs})  # the encoder may have another policy
+        self.encoder = fitted_encoder(encoder)
         self.built = True  # there is nothing to build but the encoder, which is
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module. Raises `InputError` where E does not map G's images to G's codes."""
-        maps = (self.encoder.input_shape, self.encoder.output_shape)
-        wanted = (generator.output_shape, generator.input_shape)
-        if maps != wanted:
-            raise InputError(
-                f"The encoder maps {maps[0]} to {maps[1]}; for this generator it must map {wanted[0]} to {wanted[1]}."
-            )
-        return _nothing, lambda images, seed: self.encoder(images, training=False)[:, tf.newaxis]
+        encoder = fitted_encoder(self.encoder, generator)
+        return _nothing, lambda images, seed: encoder(images, training=False)[:, tf.newaxis]
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder)}

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf import checkpoints, data, zoo
+from inc_tf.data.scaling import from_bytes
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 from inc_tf.saving import configuration, load_file
@@ -139,7 +140,7 @@ def scaled(images: tf.Tensor, bounds: data.Bounds) -> tf.Tensor:
     """Images of 8 bits as float32 within the bounds; float32 as they are."""
     if images.dtype != tf.uint8:
         return images
-    return bounds[0] + tf.cast(images, tf.float32) * ((bounds[1] - bounds[0]) / 255)
+    return from_bytes(tf.cast(images, tf.float32), bounds)
 
 
 def describe(defense: InvertAndClassify, dtype: str) -> dict:

@@ -1,23 +1,55 @@
 """Image files through a defence: what `inc defend` does."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
-from inc_tf.data.image_files import read, write
+import numpy as np
+
+from inc_tf.data import image_files
 from inc_tf.defense import InvertAndClassify
+from inc_tf.errors import InputError
 from inc_tf.serving import answer
 
 
-def defend(defense: InvertAndClassify, paths: list[Path], *, seed: int = 0, out: Path | None = None) -> list[dict]:
+def defend(
+    defense: InvertAndClassify, paths: list[Path], *, seed: int = 0, out: Path | None = None, invert: bool = False
+) -> list[dict]:
     """What becomes of each image file, in order.
 
-    Returns: for each `file`, the fields of `answer.rows`: its class and that one's probability, the distance
-    ‖G(z*) − x‖₂, the threshold η, and whether it is accepted. With `out` the projections are written there, as
-    `<the file's name>-projection.png`. Raises `InputError` where `read` does, before any work.
+    Args:
+      defense: which defence.
+      paths: image files, as `data.image_files.read` takes them.
+      seed: of the search's starts.
+      out: a folder for the projections, as `<the file's name>-projection.png`; what is there is not overwritten.
+      invert: whether dark and bright change places.
+
+    Returns: for each `file` the fields of `answer.rows`, and `remarks` on what is odd about it; for one that cannot be
+    read its `error`. Raises `InputError` where none can be read.
     """
-    images = read(paths, defense.image_shape, defense.bounds)
-    found = defense(images, seed=seed)
-    if out is not None:
-        for path, projection in zip(paths, found.projections.numpy(), strict=True):
-            write(out / f"{path.stem}-projection.png", projection, defense.bounds)
-    rows = answer.rows(found, defense)
-    return [{"file": str(path), **row} for path, row in zip(paths, rows, strict=True)]
+    read: dict[int, np.ndarray] = {}
+    rows: list[dict] = [{"file": str(path)} for path in paths]
+    for i, path in enumerate(paths):
+        try:
+            read[i] = image_files.read(path, defense.image_shape, defense.bounds, invert=invert)
+        except InputError as error:
+            rows[i]["error"] = str(error)
+    if not read:
+        raise InputError(rows[0]["error"])
+    found = defense(np.stack(list(read.values())), seed=seed)
+    answers = zip(read.items(), answer.rows(found, defense), found.projections.numpy(), strict=True)
+    for (i, image), row, projection in answers:
+        rows[i] |= row
+        rows[i]["remarks"] = image_files.remarks(paths[i].read_bytes(), image, defense.bounds)
+        if out is not None:
+            image_files.write(_unused(out, paths[i].stem), projection, defense.bounds)
+    return rows
+
+
+def _unused(out: Path, stem: str) -> Path:
+    """A file's name for the projection of `stem` that is not taken yet."""
+    path, number = out / f"{stem}-projection.png", 1
+    while path.exists():
+        number += 1
+        path = out / f"{stem}-projection-{number}.png"
+    return path

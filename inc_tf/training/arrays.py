@@ -23,6 +23,7 @@ from inc_tf.training.recipes import RECIPES, card_fields
 
 NAME = "celeba-began"
 _BATCH_SIZE = 16
+_LOGGED = {"real": "loss/real", "gen": "loss/generated", "M": "convergence", "k": "k"}  # the log's names and ours
 _ORIGIN = (
     "The update of inc_tf.training.began written in JAX 0.11.2 and run on one NVIDIA H100, in bfloat16 as Keras's "
     "mixed precision has it; from the same weights, images and codes the two differ after four steps by at most 5e-5 "
@@ -37,20 +38,19 @@ def save(folder: Path) -> Path:
     Raises `InputError` where `began` does, and for a log that is missing or is not JSON.
     """
     model, recipe = began(folder), RECIPES[NAME]
-    log = _log(folder / "log.jsonl")
+    last, seconds = _log(folder / "log.jsonl")
     settings = {
         "seed": 0,
         "width": _width(model.generator),
-        "steps": log[-1]["t"],
+        "steps": int(last["t"]),
         "batch_size": _BATCH_SIZE,
         "precision": "mixed_bfloat16",
     }
     command = f"inc train {NAME} --seed 0 --steps {settings['steps']} --width {settings['width']} --mixed-precision"
     splits = {split: data.load(recipe.dataset, split) for split in ("train", "test")}
-    fields = card_fields(recipe, model, splits, settings, sum(entry["s"] for entry in log), command)
-    named = {"loss/real": "real", "loss/generated": "gen", "convergence": "M", "k": "k"}
-    last = {name: round(log[-1][key], 4) for name, key in named.items()}
-    return checkpoints.save(model, NAME, {**fields, "origin": _ORIGIN, "last": last})
+    fields = card_fields(recipe, model, splits, settings, seconds, command)
+    losses = {name: round(last[key], 4) for key, name in _LOGGED.items()}
+    return checkpoints.save(model, NAME, {**fields, "origin": _ORIGIN, "last": losses})
 
 
 def began(folder: Path) -> celeba.BEGAN:
@@ -91,7 +91,7 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], str]:
             return dict(file), repr(str(path))
     except FileNotFoundError as error:
         raise InputError(f"There is no file {str(path)!r}.") from error
-    except (OSError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{str(path)!r} is not an .npz file of plain arrays, as numpy.savez writes it.") from error
 
 
@@ -124,11 +124,13 @@ def _named(model: keras.Model) -> Iterator[tuple[str, list[keras.Variable]]]:
         yield "out" if layer is model.layers[-1] else f"conv{i}", layer.weights
 
 
-def _log(path: Path) -> list[dict]:
+def _log(path: Path) -> tuple[dict[str, float], float]:
+    """The last line of a log, and the seconds of all."""
     try:
         log = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{key: entry[key] for key in ("t", "real", "gen", "M", "k", "s")} for entry in log]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        log = [{key: float(entry[key]) for key in ("t", "s", *_LOGGED)} for entry in log]
+        return log[-1], sum(entry["s"] for entry in log)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
             f"{str(path)!r} is not a log of training, a JSON object with t, real, gen, M, k and s a line."
         ) from error

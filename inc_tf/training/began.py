@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.data import Dataset
+from inc_tf.data.scaling import to_unit
 from inc_tf.models.celeba import BEGAN
 from inc_tf.seeds import derive
 from inc_tf.training import loop
@@ -137,6 +138,5 @@ def _mean_pairwise_distance(images: np.ndarray) -> float:
 
 def _grid(images: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """The images side by side, four a row, as one in [0, 1]."""
-    low, high = bounds
     rows = np.concatenate(np.split(np.asarray(images), len(images) // 4), axis=1)
-    return np.clip((np.concatenate(rows, axis=1) - low) / (high - low), 0, 1)
+    return np.clip(to_unit(np.concatenate(rows, axis=1), bounds), 0, 1)

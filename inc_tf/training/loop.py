@@ -103,8 +103,8 @@ def history(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
     logged: dict[int, dict[str, float]] = {}
     for row in _rows(directory):
         logged.setdefault(row["step"], {}).update(row)
-    steps = [step for step, row in sorted(logged.items()) if names[0] in row]
-    return {"step": steps, **{name: [logged[step][name] for step in steps] for name in names}}
+    rows = [row for _, row in sorted(logged.items()) if names[0] in row]
+    return {name: [row[name] for row in rows] for name in ("step", *names)}
 
 
 def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[..., Scalars]:
@@ -192,8 +192,9 @@ class _Log:
     """Scalars for TensorBoard and for `history`, in `directory`; None where another worker writes them."""
 
     def __init__(self, directory: Path | None, first: int):
-        self.path = directory and directory / _HISTORY
-        if self.path:
+        self.path = None
+        if directory:
+            self.path = directory / _HISTORY
             # A resumed run takes again, and logs again, the steps after its state.
             write_text(self.path, "".join(_line(row) for row in _rows(directory) if row["step"] <= first))
 

@@ -181,11 +181,11 @@ def train(
       strategy: `"mirrored"` shares each batch among all GPUs by `tf.distribute.MirroredStrategy`, `"multi-worker"`
         among the workers that `TF_CONFIG` names, each of which runs this with a `run_dir` that all of them see; None:
         one device.
-      run_dir: keeps the state and TensorBoard's logs; default `runs/<name>`.
+      run_dir: keeps the state and TensorBoard's logs, and gets the checkpoint and its card; default `runs/<name>`.
 
-    The checkpoint and its card are written to `checkpoints.directory()`. Raises `InputError` for an unknown name, steps
-    or a width below 1, a width or μ where the recipe has none, an unknown strategy, or a `run_dir` that holds another
-    run.
+    What ships stays as it is: `checkpoints.install` makes the new checkpoint the one of that name. Raises `InputError`
+    for an unknown name, steps or a width below 1, a width or μ where the recipe has none, an unknown strategy, or a
+    `run_dir` that holds another run.
     """
     if adversarial:
         name = f"{name}-{adversarial}"
@@ -225,7 +225,7 @@ def train(
             **arguments,
         )
         if not loop.is_chief():
-            return checkpoints.directory() / f"{name}.keras"
+            return directory / f"{name}.keras"
     if mixed_precision or strategy:
         weights = model.get_weights()
         model = _build(recipe, shape, "float32")
@@ -238,7 +238,7 @@ def train(
         **({"initial": {recipe.initial: checkpoints.card(recipe.initial)["sha256"]}} if recipe.initial else {}),
         **({"history": loop.history(directory, recipe.history)} if recipe.history else {}),
     }
-    return checkpoints.save(model, name, fields)
+    return checkpoints.save(model, name, fields, folder=directory)
 
 
 def card_fields(

@@ -17,6 +17,8 @@ from inc_tf.data.image_files import decode
 from inc_tf.errors import InputError
 from inc_tf.serving import bulk
 
+pytestmark = pytest.mark.slow
+
 N = 10
 OPTIONS = ["--defense", "digits", "--threshold", "6", "--seed", "1", "--block", "4", "--quiet"]
 

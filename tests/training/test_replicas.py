@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CHILD = """
 import sys
 from contextlib import nullcontext

@@ -16,6 +16,8 @@ import pytest
 from inc_tf.errors import InputError
 from inc_tf.training import loop, recipes
 
+pytestmark = pytest.mark.slow
+
 STEPS = 600
 
 

@@ -1,0 +1,104 @@
+"""The pictures that the README and the documentation open with.
+
+`docs/strip.png` and `docs/strip.gif`: a digit, the digit attacked, the projection as the search finds it, and the class
+that it is given; once under an attack on the classifier, once under an attack that knows the defence. MNIST is read as
+the library reads it. `examples/seven.png`: a digit of scikit-learn's, for `inc defend`.
+
+    python examples/pictures.py
+"""
+
+import dataclasses
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation, PillowWriter
+
+import inc_tf as inc
+from inc_tf.attacks.differentiable import implicit
+from inc_tf.data import image_files
+
+ROOT = Path(__file__).parent.parent
+EPSILON = 0.3
+STEPS = (0, 1, 2, 3, 5, 8, 12, 20, 35, 60, 100, 200, 500, 2000)
+N = 40
+
+
+def seven() -> None:
+    """Write the first seven of the digits' test split."""
+    digits = inc.data.load("digits")
+    first = digits.images[digits.labels == 7][0]
+    image_files.write(ROOT / "examples" / "seven.png", first, digits.bounds)
+
+
+def attacked(test: inc.data.Dataset) -> dict[str, np.ndarray]:
+    """The images under each of the two attacks, by the row's label."""
+    fast = inc.load("mnist-inc-fast")
+    given = {"bounds": test.bounds, "epsilon": EPSILON}
+    return {
+        "attack on\nthe classifier": inc.attacks.fgsm(fast.classifier, test.images, test.labels, **given).numpy(),
+        "attack on\nthe defence": inc.attacks.auto_pgd(implicit(fast), test.images, test.labels, **given).numpy(),
+    }
+
+
+def search(images: np.ndarray) -> list[inc.Classification]:
+    """What the paper's search has found of the images after each of `STEPS`."""
+    paper = inc.load("mnist-inc")
+    found = []
+    for steps in STEPS:
+        solver = dataclasses.replace(paper.projector.solver, steps=max(steps, 1))
+        # A rate of next to nothing shows the start.
+        solver = solver if steps else dataclasses.replace(solver, learning_rate=1e-9)
+        projector = inc.LatentProjector(paper.projector.generator, solver, paper.projector.start)
+        found.append(inc.InvertAndClassify(paper.classifier, projector, paper.threshold)(images))
+    return found
+
+
+def strip(test: inc.data.Dataset) -> None:
+    """Draw one digit under both attacks: the first that the one misleads without the defence, the other with it."""
+    classifier = inc.load("mnist-classifier")
+    rows = attacked(test)
+    bare = [classifier(images, training=False).numpy().argmax(axis=1) for images in rows.values()]
+    searches = [search(images) for images in rows.values()]
+    weak, strong = (found[-1].predictions.numpy() for found in searches)
+    (candidates,) = np.nonzero((bare[0] != test.labels) & (weak == test.labels) & (strong != test.labels))
+    chosen = candidates[0]
+    label = test.labels[chosen]
+
+    figure, cells = plt.subplots(2, 4, figsize=(8, 4.1), width_ratios=(1, 1, 1, 1.25), layout="constrained")
+    for line, (name, images), guess in zip(cells, rows.items(), bare, strict=True):
+        line[0].imshow(test.images[chosen], cmap="gray", vmin=0, vmax=1)
+        line[1].imshow(images[chosen], cmap="gray", vmin=0, vmax=1)
+        line[0].set_ylabel(name, fontsize=11)
+        line[1].set_xlabel(f"undefended: {guess[chosen]}", color=_verdict(guess[chosen] == label))
+    for cell, name in zip(cells[0], ("digit", f"attacked, ε = {EPSILON}", "projection G(z)", "answer"), strict=True):
+        cell.set_title(name, fontsize=11)
+    for cell in cells.flat:
+        cell.set(xticks=[], yticks=[])
+        cell.spines[:].set_visible(False)
+    shown = [line[2].imshow(np.zeros((28, 28, 1)), cmap="gray", vmin=0, vmax=1) for line in cells]
+    answers = [line[3].text(0.5, 0.55, "", ha="center", va="center", fontsize=28) for line in cells]
+    details = [line[3].text(0.5, 0.22, "", ha="center", va="center", fontsize=11) for line in cells]
+
+    def frame(t: int) -> None:
+        for picture, answer, detail, found in zip(shown, answers, details, searches, strict=True):
+            guess = int(found[t].predictions[chosen])
+            picture.set_data(found[t].projections[chosen])
+            answer.set(text=str(guess), color=_verdict(guess == label))
+            judged = "rejected" if found[t].rejected[chosen] else "accepted"
+            detail.set_text(f"distance {found[t].distances[chosen]:.1f}: {judged}\n{STEPS[t]:,} steps")
+
+    frame(len(STEPS) - 1)
+    figure.savefig(ROOT / "docs" / "strip.png", dpi=100)
+    held = [*range(len(STEPS)), *[len(STEPS) - 1] * 6]
+    FuncAnimation(figure, frame, frames=held).save(ROOT / "docs" / "strip.gif", PillowWriter(fps=3), dpi=80)
+
+
+def _verdict(right: bool) -> str:
+    """Green where the class is right, red where it is not, as colour-blind readers tell them apart."""
+    return "#117733" if right else "#cc3311"
+
+
+if __name__ == "__main__":
+    seven()
+    strip(inc.data.load("mnist").take(N))
