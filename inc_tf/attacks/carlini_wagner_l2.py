@@ -11,7 +11,7 @@ from cleverhans.tf2.utils import get_or_guess_labels
 
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.carlini_wagner import succeeds
+from inc_tf.attacks.carlini_wagner import shortfall, succeeds
 from inc_tf.attacks.checks import (
     Classifier,
     check_confidence,

@@ -17,69 +17,79 @@ from inc_tf.saving import write_text
 
 
 class Artefact(NamedTuple):
-    """A table or figure: its title, the data sets that it is made on, and where docs/reproduction.md discusses it."""
+    """A table or figure: its title, the data sets that it is made on, and the page of docs/ that discusses it."""
 
     title: str
     datasets: tuple[str, ...]
-    anchor: str
+    page: str
 
 
 _MNIST, _FACES, _PHOTOGRAPHS = ("mnist",), ("celeb_a",), ("imagenet2012",)
 _BOTH = (*_FACES, *_MNIST)
 
 ARTEFACTS = {
-    "figure_3": Artefact("Figure 3: FGSM, with and without INC", _MNIST, "figure-3"),
-    "table_1": Artefact("Table 1: INC under every attack on the classifier", _BOTH, "table-1-on-celeba"),
-    "figure_4": Artefact("Figure 4: images, attacked images and their projections", _BOTH, "table-1-on-celeba"),
-    "figure_5": Artefact("Figure 5: the substitute model", _BOTH, "figure-5-the-substitute-model"),
-    "section_4_2_3": Artefact("Section 4.2.3: the combined attack", _MNIST, "section-423-on-mnist-the-combined-attack"),
-    "section_4_3": Artefact(
-        "Section 4.3: the overpowered attack, and training against it",
+    "adaptive": Artefact("Beyond the paper: attacks that know the defence", _MNIST, "reproduction/adaptive.md"),
+    "adaptive_generators": Artefact(
+        "Beyond the paper: attacks that know the defence, other generators",
         _BOTH,
-        "section-43-pairs-on-the-manifold",
+        "reproduction/adaptive.md#behind-other-generators",
     ),
-    "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "section-43-pairs-on-the-manifold"),
-    "figure_7": Artefact("Figure 7: training against the attack", _BOTH, "section-43-pairs-on-the-manifold"),
-    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "section-43-pairs-on-the-manifold"),
-    "figure_9": Artefact("Figure 9: the same pairs after training", _BOTH, "section-43-pairs-on-the-manifold"),
-    "table_2": Artefact("Table 2: the deep image prior", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"),
-    "figure_10": Artefact(
-        "Figure 10: photographs and their reconstructions", _PHOTOGRAPHS, "table-2-and-figure-10-the-deep-image-prior"
-    ),
-    "figure_12": Artefact(
-        "Figure 12: Autoencode-and-Classify", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
-    ),
-    "figure_13": Artefact(
-        "Figure 13: what an autoencoder makes of attacked images",
-        _MNIST,
-        "figures-12-13-and-15-autoencode-and-classify-appendix-a",
-    ),
-    "figure_14": Artefact(
-        "Figure 14: two latent dimensions", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
-    ),
-    "figure_15": Artefact(
-        "Figure 15: attacks on the autoencoder", _MNIST, "figures-12-13-and-15-autoencode-and-classify-appendix-a"
-    ),
-    "figure_3_solvers": Artefact(
-        "Beyond the paper: Figure 3 for each solver", _MNIST, "figure-3-for-each-solver-nearer-is-not-more-robust"
-    ),
-    "rejection": Artefact("Beyond the paper: rejection, scored", _MNIST, "rejection-scored"),
-    "adaptive": Artefact("Beyond the paper: attacks that know the defence", _MNIST, "does-it-hold"),
-    "adaptive_generators": Artefact("Beyond the paper: the same behind other generators", _BOTH, "does-it-hold"),
     "adaptive_dip": Artefact(
-        "Beyond the paper: an attack that knows the deep image prior",
-        _PHOTOGRAPHS,
-        "table-2-and-figure-10-the-deep-image-prior",
+        "Beyond the paper: an attack that knows the deep image prior", _PHOTOGRAPHS, "reproduction/table_2.md"
     ),
+    "figure_3": Artefact("Figure 3: FGSM, with and without INC", _MNIST, "reproduction/figure_3.md"),
+    "figure_3_solvers": Artefact(
+        "Beyond the paper: Figure 3 for each solver", _MNIST, "reproduction/figure_3.md#by-solver"
+    ),
+    "table_1": Artefact("Table 1: INC under every attack on the classifier", _BOTH, "reproduction/table_1.md"),
     "began_training": Artefact(
         "Beyond the paper: accuracy and reconstruction error as BEGAN is trained",
         _FACES,
-        "what-more-training-of-began-would-buy",
+        "reproduction/began_training.md",
     ),
+    "figure_4": Artefact(
+        "Figure 4: images, attacked images and their projections", _BOTH, "reproduction/table_1.md#figure-4"
+    ),
+    "figure_5": Artefact("Figure 5: the substitute model", _BOTH, "reproduction/figure_5.md"),
+    "section_4_2_3": Artefact("Section 4.2.3: the combined attack", _MNIST, "reproduction/section_4_2_3.md"),
+    "section_4_3": Artefact(
+        "Section 4.3: the overpowered attack, and training against it", _BOTH, "reproduction/section_4_3.md"
+    ),
+    "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "reproduction/section_4_3.md"),
+    "figure_7": Artefact(
+        "Figure 7: training against the attack", _BOTH, "reproduction/section_4_3.md#figures-7-and-9"
+    ),
+    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "reproduction/section_4_3.md#on-mnist"),
+    "figure_9": Artefact(
+        "Figure 9: the same pairs after training", _BOTH, "reproduction/section_4_3.md#figures-7-and-9"
+    ),
+    "table_2": Artefact("Table 2: the deep image prior", _PHOTOGRAPHS, "reproduction/table_2.md"),
+    "figure_10": Artefact(
+        "Figure 10: photographs and their reconstructions", _PHOTOGRAPHS, "reproduction/table_2.md"
+    ),
+    "figure_12": Artefact("Figure 12: Autoencode-and-Classify", _MNIST, "reproduction/autoencode.md"),
+    "figure_13": Artefact(
+        "Figure 13: what an autoencoder makes of attacked images",
+        _MNIST,
+        "reproduction/autoencode.md#figure-13-what-misleads-the-autoencoder",
+    ),
+    "figure_14": Artefact(
+        "Figure 14: two latent dimensions", _MNIST, "reproduction/autoencode.md#figure-14-two-latent-dimensions"
+    ),
+    "figure_15": Artefact(
+        "Figure 15: detecting attacks by distance", _MNIST, "reproduction/autoencode.md#figure-15-detection-by-distance"
+    ),
+    "rejection": Artefact("Beyond the paper: rejection, scored", _MNIST, "reproduction/rejection.md"),
 }
-"""In the paper's order, then ours."""
+"""The adaptive attacks first, then the paper's order with what extends it."""
 
 _SHOWS_IMAGES = ("figure_4", "figure_10")
+
+_RENAMED = {
+    "7ec107424ae4b9f2e2b03a93b420809bdd60e70d68caebe30f7a802d9dce4b85": "Drawn with the generator that is now "
+    "`celeba-began-32`, of a quarter of the paper's width; `celeba-began` now has the paper's."
+}
+"""What to say of records whose checkpoint, by its SHA-256, has another name now."""
 
 
 def write(results: Path, out: Path) -> Path:
@@ -114,7 +124,7 @@ def _records(results: Path) -> list[tuple[Path, dict]]:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise InputError(f"{str(path)!r} is not a record that `inc reproduce` wrote.") from error
         if not path.with_suffix(".md").is_file():
-            raise InputError(f"{str(path)!r} has no table beside it; write both anew with {record['command']!r}.")
+            raise InputError(f"{str(path)!r} has no table beside it; {record['command']!r} writes both again.")
         records.append((order, path, record))
     if not records:
         raise InputError(f"{str(results)!r} holds no records; `inc reproduce … --out` writes them.")
@@ -126,12 +136,13 @@ def _overview(records: list[tuple[Path, dict]]) -> str:
     rows = []
     seen = {(record["artefact"], record["dataset"]) for _, record in records}
     for path, record in records:
-        rows.append([f"[{_title(record)}](#{path.stem})", record["dataset"], _sizes(record), _time(record["seconds"])])
+        title = f"[{_title(path, record)}](#{path.stem})"
+        rows.append([title, _sizes(record), _time(record["seconds"])])
     for name, artefact in ARTEFACTS.items():
         missing = [dataset for dataset in artefact.datasets if (name, dataset) not in seen]
         shown = [dataset for dataset in missing if _may_be_shown(name, dataset)]
-        rows += [[artefact.title, dataset, "no record yet", ""] for dataset in shown]
-    return markdown(rows, ["", "data", "n", "computed in"])
+        rows += [[f"{artefact.title}, {_dataset(dataset)}", "no record yet", ""] for dataset in shown]
+    return markdown(rows, ["", "n", "computed in"])
 
 
 def _section(path: Path, record: dict, folder: Path) -> str:
@@ -142,15 +153,17 @@ def _section(path: Path, record: dict, folder: Path) -> str:
         f"commit `{record['commit'][:12]}`",
         f"checkpoints: {weights}" if weights else "",
     ]
-    parts = [f'<a id="{path.stem}"></a>\n\n## {_title(record)} ({record["dataset"]})', "  \n".join(filter(None, facts))]
+    title = _title(path, record)
+    parts = [f'<a id="{path.stem}"></a>\n\n## {title}', "  \n".join(filter(None, facts))]
+    parts += [f"> {said}" for sha, said in _RENAMED.items() if sha in record["checkpoints"].values()]
     plot = path.with_suffix(".png")
     if plot.is_file() and _may_be_shown(record["artefact"], record["dataset"]):
-        parts.append(f"![{_title(record)}]({_relative(plot, folder)})")
+        parts.append(f"![{title}]({_relative(plot, folder)})")
     parts.append(path.with_suffix(".md").read_text().strip())
     differences = list(record["deviations"])
     known = ARTEFACTS.get(record["artefact"])
     if known:
-        differences.append(f"Discussed in [docs/reproduction.md](reproduction.md#{known.anchor}).")
+        parts.append(f"[What this means]({known.page})")
     parts.append("What differs from the paper:\n\n" + "\n".join(f"- {one}" for one in differences))
     parts.append(
         f"<details markdown=1>\n<summary>All {len(record['rows'])} figures: ours, interval, n, paper</summary>\n\n"
@@ -180,9 +193,18 @@ def _may_be_shown(artefact: str, dataset: str) -> bool:
     return artefact not in _SHOWS_IMAGES or (source is not None and source.shareable)
 
 
-def _title(record: dict) -> str:
+def _title(path: Path, record: dict) -> str:
+    """The artefact's, its data set, and what the record's name has beyond these: `64 channels` of Table 2's second."""
     known = ARTEFACTS.get(record["artefact"])
-    return known.title if known else record["artefact"]
+    variant = path.stem.removeprefix(record["artefact"]).removesuffix(f"-{record['dataset']}").strip("-")
+    titles = [known.title if known else record["artefact"], variant.replace("-", " "), _dataset(record["dataset"])]
+    return ", ".join(filter(None, titles))
+
+
+def _dataset(name: str) -> str:
+    """A data set's proper name."""
+    source = data.SOURCES.get(name)
+    return (source and source.title) or name
 
 
 def _sizes(record: dict) -> str:
