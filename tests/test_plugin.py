@@ -88,7 +88,7 @@ def test_inc_attack_counts(few):
 def test_evaluate_shows_attack_and_projector(few, short_attacks):
     defense = inc.load("toy-toy-levels")
     found = inc.evaluate(defense, few.images, few.labels, epsilons=(0.1, 0.4), searched=N, quiet=True)
-    rows = {row["epsilon"]: row for row in found.record.select(attack="darken", defense="defense")}
+    rows = {row["epsilon"]: row for row in found.record.select(attack="darken", defense="defense", metric="accuracy")}
     for epsilon, row in rows.items():
         images = np.clip(few.images - np.float32(epsilon), 0, 1)
         assert row["value"] == np.mean(defense(images).predictions.numpy() == few.labels)

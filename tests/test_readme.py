@@ -62,7 +62,9 @@ def test_commands_of_readme_run(tmp_path, monkeypatch):
         assert found.exit_code == 0, found.output
     assert (tmp_path / "models" / "digits" / "1" / "saved_model.pb").is_file()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen([sys.executable, "-m", "inc_tf.cli", *run[-1].split()[1:], "--port", "8511"], env=environment)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "inc_tf.cli", *run[-1].split()[1:], "--port", "8511"], env=environment
+    )
     try:
         assert _ready("http://127.0.0.1:8511/healthz", server)
     finally:
@@ -165,8 +167,12 @@ def test_every_table_is_shown_and_has_its_record():
     tables = {path.stem for path in (ROOT / "docs" / "results").glob("*.md")}
     records = {path.stem for path in (ROOT / "docs" / "results").glob("*.json")}
     assert tables == records
-    shown = {Path(name).stem for page in PAGES for name in re.findall(r"<!-- (docs/results/\S+\.md) -->", page.read_text())}
-    linked = {Path(name).stem for page in PAGES for name in re.findall(r"results/(\S+?\.(?:json|md))\)", page.read_text())}
+    shown = {
+        Path(name).stem for page in PAGES for name in re.findall(r"<!-- (docs/results/\S+\.md) -->", page.read_text())
+    }
+    linked = {
+        Path(name).stem for page in PAGES for name in re.findall(r"results/(\S+?\.(?:json|md))\)", page.read_text())
+    }
     assert records <= shown | linked
 
 
