@@ -1,6 +1,6 @@
 """Attacks by name: one declaration each, beside the function that it names, and what each may be run on.
 
-A method is a function, the *target* that it is run on in the defence's place, and those of its arguments that differ
+A method is a function, the *target* that it is run on instead of the defence, and those of its arguments that differ
 from the function's own defaults. Whatever lists, labels, chooses or runs attacks looks here.
 """
 
@@ -103,14 +103,14 @@ class Target:
 
     Attributes:
       name: of the target.
-      build: (the defence, the parts that it is made of) ↦ what the attack's function is given, mostly a function from
-        images to logits.
+      build: (the defence, the parts that it is made of, over how many draws of it logits are averaged) ↦ what the
+        attack's function is given, mostly a function from images to logits.
       searches: whether each call costs a search, or more.
       suits: whether a defence can be attacked so.
     """
 
     name: str
-    build: Callable[[Any, Parts], Any]
+    build: Callable[[Any, Parts, int], Any]
     searches: bool = True
     suits: Callable[[Any], bool] = lambda defense: True
 

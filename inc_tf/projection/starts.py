@@ -2,8 +2,9 @@
 
 A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers two functions
 for use inside a graph: ``prepare(seed) -> shared``, a tuple of tensors of fixed shape that all images share, for a
-scalar seed of int32, and the one that draws, ``draw(images, seed, *shared) -> codes``, float32 [N, R, k]. What it draws
-for an image does not depend on the others of the batch.
+scalar seed of int32, and the one that draws, ``draw(images, seeds, *shared) -> codes``, float32 [N, R, k], for seeds of
+int32 [N], one for each image. What it draws for an image does not depend on the others of the batch. Where something is
+shared, all images have the seed that it was prepared from.
 """
 
 from collections.abc import Callable
@@ -54,9 +55,9 @@ class Normal(Settings):
         check_count(restarts=self.restarts)
         check_above_zero(stddev=self.stddev)
 
-    def __call__(self, images: tf.Tensor, latent_dim: int, seed: tf.Tensor) -> tf.Tensor:
-        """The codes, float32 [N, R, k]."""
-        seeds = tf.stack([tf.fill([tf.shape(images)[0]], seed), fingerprint(images)], axis=1)
+    def __call__(self, images: tf.Tensor, latent_dim: int, seeds: tf.Tensor) -> tf.Tensor:
+        """The codes, float32 [N, R, k], from each image's seed, int32 [N], or one for all."""
+        seeds = tf.stack([tf.broadcast_to(seeds, tf.shape(images)[:1]), fingerprint(images)], axis=1)
         return tf.map_fn(
             lambda image_seed: tf.random.stateless_normal([self.restarts, latent_dim], image_seed, stddev=self.stddev),
             seeds,
@@ -65,7 +66,7 @@ class Normal(Settings):
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return _nothing, lambda images, seed: self(images, generator.input_shape[1], seed)
+        return _nothing, lambda images, seeds: self(images, generator.input_shape[1], seeds)
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -80,7 +81,7 @@ class Zeros(Settings):
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return _nothing, lambda images, seed: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
+        return _nothing, lambda images, seeds: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -113,7 +114,7 @@ class Nearest(Settings):
             outputs = tf.reshape(outputs, [chunks * _CHUNK, -1])[: self.candidates]
             return tf.reshape(codes, [-1, k])[: self.candidates], outputs, tf.reduce_sum(tf.square(outputs), axis=1)
 
-        def draw(images, seed, codes, outputs, squares):
+        def draw(images, seeds, codes, outputs, squares):
             flat = tf.reshape(images, [tf.shape(images)[0], -1])
             # ‖G(z)‖² − 2⟨G(z), x⟩ orders the candidates of an image as their distances do.
             order = squares - 2 * tf.matmul(flat, outputs, transpose_b=True)
@@ -141,7 +142,7 @@ class FromEncoder(keras.layers.Layer):
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module. Raises `InputError` where E does not map G's images to G's codes."""
         encoder = fitted_encoder(self.encoder, generator)
-        return _nothing, lambda images, seed: encoder(images, training=False)[:, tf.newaxis]
+        return _nothing, lambda images, seeds: encoder(images, training=False)[:, tf.newaxis]
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder)}
