@@ -266,14 +266,12 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
     if not isinstance(projector, LatentProjector):
         return {None: defense}
     solver: Any = projector.solver
-    field = next(name for name in ("steps", "max_steps") if hasattr(solver, name))
-    last = getattr(solver, field)
 
     def cut(steps: int) -> InvertAndClassify:
-        shorter = LatentProjector(projector.generator, dataclasses.replace(solver, **{field: steps}), projector.start)
+        shorter = LatentProjector(projector.generator, dataclasses.replace(solver, steps=steps), projector.start)
         return InvertAndClassify(defense.classifier, shorter, defense.threshold, defense.bounds)
 
-    return {**{steps: cut(steps) for steps in LOOKS if steps < last}, last: defense}
+    return {**{steps: cut(steps) for steps in LOOKS if steps < solver.steps}, solver.steps: defense}
 
 
 def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:

@@ -94,7 +94,7 @@ def test_what_it_shows_is_what_the_library_says(page, defenses, digits, name):
         np.testing.assert_allclose(painted(page, canvas), np.asarray(wanted)[0, ..., 0] * 255, atol=1)
     assert painted(page, "difference").max() > 0
 
-    steps = getattr(defense.projector.solver, "steps", None) or defense.projector.solver.max_steps
+    steps = defense.projector.solver.steps
     looks = [*(str(look) for look in LOOKS if look < steps), str(steps)]
     assert page.locator("#film figcaption").all_text_contents() == looks
     assert page.locator("#chart circle").count() == len(looks)

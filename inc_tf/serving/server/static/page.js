@@ -341,7 +341,7 @@ function setUpDrawing() {
 function showModel(described) {
   model = described;
   const solver = model.solver;
-  model.steps = solver ? (solver.steps ?? solver.max_steps) : 1;
+  model.steps = solver ? solver.steps : 1;
   $("solver").textContent = solver ? `${solver.class}, at most ${model.steps} steps` : "";
   const range = model.bounds[1] - model.bounds[0];
   $("range").textContent = range;
