@@ -10,19 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 
 class Server(NamedTuple):
-    """A running `inc serve`."""
+    """A running `inc serve`, and the bound on its requests' memory that it printed, MiB."""
 
     port: int
     process: subprocess.Popen
+    memory_mib: int
 
     def rss(self) -> float:
         """Its resident memory now, MiB; on Linux."""
@@ -31,12 +33,8 @@ class Server(NamedTuple):
         return int(kib) / 1024
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> tuple[int, bytes]:
-        """One request on a connection of its own: the answer's status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+        """See `ask`."""
+        return ask(self.port, method, path, body, headers)
 
     def stop(self) -> int:
         """Ask it to stop, and wait; its exit status."""
@@ -51,8 +49,11 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", "serve", str(directory)]
-    process = subprocess.Popen([*command, "--port", str(port), *options], env=os.environ)
-    server = Server(port, process)
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen([*command, "--port", str(port), *options], env=os.environ, stdout=said)
+        while not (bound := re.search(r"Requests may take (\d+) MiB", _read(said))) and process.poll() is None:
+            time.sleep(0.05)
+    server = Server(port, process, int(bound[1]) if bound else 0)
     try:
         while not _ready(server):
             if process.poll() is not None:
@@ -63,6 +64,21 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, headers: dict | None = None
+) -> tuple[int, bytes]:
+    """One request on a connection of its own: the answer's status and body."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def _read(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def _ready(server: Server) -> bool:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from inc_tf.data import Bounds
@@ -21,9 +22,57 @@ class ChecksImages:
 
     def __call__(self, images, *args, **kwargs):
         if not isinstance(images, keras.KerasTensor):
-            images = tf.convert_to_tensor(images)
+            images = as_images(images)
             check_images(images, self.image_shape, self.bounds)
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
+
+
+def as_images(images) -> tf.Tensor:
+    """What a caller hands in as a tensor, float64 as float32; raises `InputError` for what no tensor can be made of."""
+    try:
+        images = tf.convert_to_tensor(images)
+    except (TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        kind = f"{type(images).__module__.split('.')[0]} {type(images).__name__}".removeprefix("builtins ")
+        raise InputError(
+            f"Images are a {kind} of which no tensor can be made; they must be one array, float32 [N, H, W, C]."
+        ) from error
+    return tf.cast(images, tf.float32) if images.dtype == tf.float64 else images
+
+
+def check_bounds(bounds) -> Bounds:
+    """The bounds as two floats; raises `InputError` for what is not (lowest, highest) value of a pixel."""
+    try:
+        low, high = (float(end) for end in bounds)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"The bounds are {bounds}; they must be (lowest, highest) value of a pixel.")
+    return low, high
+
+
+def check_count(**values: int) -> None:
+    """Refuse numbers of steps, restarts and the like that are not whole and at least 1."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+
+
+def check_above_zero(**values: float) -> None:
+    """Refuse rates, spreads and the like that are not finite and above 0."""
+    for name, value in values.items():
+        if not (_is_finite(value) and value > 0):
+            raise InputError(f"{name} is {value!r}; it must be a finite number above 0.")
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Refuse a tolerance that is no share of an error: below 0, above 1 or NaN."""
+    if not (_is_finite(tolerance) and 0 <= tolerance <= 1):
+        raise InputError(f"tolerance is {tolerance!r}; it must be between 0 and 1.")
+
+
+def _is_finite(value) -> bool:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds | None = None) -> None:

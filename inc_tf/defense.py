@@ -1,25 +1,34 @@
 """Invert-and-Classify: a classifier behind a projector, and a threshold on the distance between them."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.checks import ChecksImages
+from inc_tf.checks import ChecksImages, as_images, check_bounds, check_images
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+from inc_tf.fit import check_defense, check_projector, fitted_classifier, weights_follow
+from inc_tf.interrupts import interruptible
 from inc_tf.saving import deserialized, serialized
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Classification(NamedTuple):
-    """What `InvertAndClassify` answers for a batch of N images.
+    """What `InvertAndClassify` returns for a batch of N images.
 
     Attributes:
       predictions: the class of each projection, int64 [N]; also where the input is rejected.
-      rejected: whether the distance is at least η, bool [N].
+      rejected: whether the distance is not a finite one below η, bool [N].
       logits: of the classifier on the projections, float32 [N, classes].
       projections: G(z*), float32 [N, H, W, C].
       codes: z*, float32 [N, k].
@@ -33,21 +42,72 @@ class Classification(NamedTuple):
     codes: tf.Tensor
     distances: tf.Tensor
 
+    def __repr__(self) -> str:
+        if not all(isinstance(part, np.ndarray) or hasattr(part, "numpy") for part in self):  # inside a graph
+            return f"Classification({', '.join(f'{name}: {part.shape}' for name, part in self._asdict().items())})"
+        n, distances = len(self.predictions), np.asarray(self.distances)
+        first = ", ".join(f"{c}{'✗' if r else ''}" for c, r in zip(*map(np.asarray, self[:2]), strict=True) if n <= 10)
+        found, counts = np.unique(np.asarray(self.predictions), return_counts=True)
+        counted = ", ".join(f"{count} of class {c}" for c, count in list(zip(found, counts, strict=True))[:10])
+        ends = f"{distances.min():.3g} to {distances.max():.3g}" if n else "none"
+        return (
+            f"Classification of {n} images, {int(np.sum(self.rejected))} rejected\n"
+            f"  predictions: {first or counted}\n"
+            f"  distances: {ends}\n"
+            f"  logits {list(self.logits.shape)}, projections {list(self.projections.shape)}, "
+            f"codes {list(self.codes.shape)}"
+        )
+
+    def plot(self, images, class_names: Sequence[str] | None = None) -> Figure:
+        """A figure of the images that were asked about: x, G(z*), |G(z*) − x| and the verdict, a row each.
+
+        Args:
+          images: x, float [N, H, W, C], C 1 or 3, as the defence was called on them.
+          class_names: what the classes are called; None numbers them.
+
+        Returns: a matplotlib Figure, which a notebook shows. Raises `InputError` for images of another shape.
+        """
+        from matplotlib.figure import Figure
+
+        x, projections = np.asarray(images, np.float32), np.asarray(self.projections)
+        if x.shape != projections.shape:
+            raise InputError(
+                f"Images have shape {list(x.shape)}; these projections are of images {list(projections.shape)}."
+            )
+        low, high = min(x.min(), projections.min()), max(x.max(), projections.max())
+        figure = Figure(figsize=(6, 1.6 * len(x)), layout="constrained")
+        rows = figure.subplots(len(x), 3, squeeze=False)
+        for i, axes in enumerate(rows):
+            shown = (x[i], projections[i], low + np.abs(projections[i] - x[i]))
+            for ax, picture, title in zip(axes, shown, ("x", "G(z*)", "|G(z*) − x|"), strict=True):
+                scaled = np.clip((picture - low) / max(high - low, 1e-12), 0.0, 1.0)
+                ax.imshow(np.squeeze(scaled, axis=2) if scaled.shape[2] == 1 else scaled, cmap="gray", vmin=0, vmax=1)
+                ax.set(xticks=[], yticks=[], title=title if i == 0 else "")
+            c = int(self.predictions[i])
+            name = str(c) if class_names is None else class_names[c]
+            verdict = f"rejected ({name})" if self.rejected[i] else name
+            axes[0].set_ylabel(f"{verdict}\nat {float(self.distances[i]):.3g}")
+        return figure
+
 
 @keras.saving.register_keras_serializable(package="inc_tf")
 class InvertAndClassify(ChecksImages, keras.Model):
     """Project an image, reject it if it is too far from its projection, and classify the projection; Algorithm 1.
 
     Args:
-      classifier: C, a keras.Model from images to logits.
+      classifier: C, a keras.Model from images to logits. `inc_tf.fit` says which others will do: one sigmoid for two
+        classes, flat images, another floating type, a subclassed model.
       projector: a Keras layer called as ``projector(images, seed=None) -> Projection``, e.g. `LatentProjector`.
-      threshold: η, in the distance's unit: images at ‖G(z*) − x‖₂ ≥ η are rejected. None rejects nothing;
-        `threshold_at` sets it from clean images.
+      threshold: η, in the distance's unit: images at ‖G(z*) − x‖₂ ≥ η are rejected. None rejects nothing whose distance
+        is finite; `threshold_at` sets it from clean images. It can be set later too.
       bounds: the range of the images' values; None is the projector's own where it has one, else [0, 1].
+      class_names: one for each class; None numbers them.
 
-    Called as ``defense(images, seed=None) -> Classification``; None is seed 0. `predict` answers the same as arrays.
+    Called as ``defense(images, seed=None) -> Classification``; None is seed 0. `predict` returns the same as arrays.
     Losses and metrics of `evaluate` are given the logits, of rejected inputs too.
-    Raises `InputError` for images of another shape or type, outside the bounds, or not finite.
+    A defence fails closed: where a distance is NaN or infinite, or a logit is, the image is rejected whatever η is.
+    Raises `InputError` for parts that do not fit one another or the bounds, for η not above 0, and for images of
+    another shape or type, outside the bounds, or not finite.
     """
 
     def __init__(
@@ -59,28 +119,82 @@ class InvertAndClassify(ChecksImages, keras.Model):
         class_names: Sequence[str] | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        if threshold is not None and not threshold > 0:
-            raise InputError(f"The threshold η is {threshold}; it must be above 0, or None to reject nothing.")
-        self.classifier = classifier
-        self.image_shape = classifier.input_shape[1:]
+        super().__init__(**{"dtype": "float32", **kwargs})  # its parts may have another policy
+        check_projector(projector)
+        given = getattr(projector, "bounds", None) if bounds is None else bounds
+        self.bounds: Bounds = check_bounds((0.0, 1.0) if given is None else given)
+        self.classifier = fitted_classifier(classifier, getattr(projector, "image_shape", None))
         self.projector = projector
+        self.image_shape = tuple(self.classifier.input_shape[1:])
         self.threshold = threshold
-        low, high = bounds or getattr(projector, "bounds", None) or (0.0, 1.0)
-        self.bounds: Bounds = (low, high)
-        self.class_names = None if class_names is None else tuple(class_names)
+        self.class_names = _checked_names(class_names, self.classifier.output_shape[1])
+        check_defense(self.classifier, projector, self.bounds)
+        self.build((None, *self.image_shape))
+
+    def build(self, input_shape) -> None:
+        self.built = True  # as its parts are
+
+    @property
+    def threshold(self) -> float | None:
+        """η, or None, which rejects nothing whose distance is finite.
+
+        Setting it takes effect at once, after `predict` and `evaluate` too. Raises `InputError` for what is not a
+        finite number above 0.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float | None) -> None:
+        if threshold is not None:
+            try:
+                value = float(threshold)
+            except (TypeError, ValueError):
+                value = math.nan
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(
+                    f"The threshold η is {threshold!r}; it must be above 0 and finite, or None to reject nothing."
+                )
+            threshold = value
+        self._threshold = threshold
+        # Keras's loops have compiled what it was before.
+        self.predict_function = self.test_function = self.train_function = None
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
         projection = self.projector(images, seed=seed)
         logits = self.classifier(projection.images, training=False)
+        near = projection.distances < (math.inf if self.threshold is None else self.threshold)
+        finite = tf.math.is_finite(projection.distances) & tf.reduce_all(tf.math.is_finite(logits), axis=1)
         return Classification(
             predictions=tf.argmax(logits, axis=1),
-            rejected=projection.distances >= (math.inf if self.threshold is None else self.threshold),
+            rejected=~(near & finite),
             logits=logits,
             projections=projection.images,
             codes=projection.codes,
             distances=projection.distances,
         )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Classification:
+        """`Classification` of arrays; as Keras's, and Ctrl-C stops it at once. Raises `InputError` as a call does."""
+        if not (isinstance(x, tf.data.Dataset | keras.utils.PyDataset) or hasattr(x, "__next__")):
+            x = as_images(x)
+            check_images(x, self.image_shape, self.bounds)
+            x = x.numpy()
+        predict = super().predict
+        return interruptible(lambda: predict(x, batch_size, verbose, steps, callbacks))
+
+    def compile(self, *args, jit_compile="auto", **kwargs) -> None:
+        """As Keras's, but for ``jit_compile=True``: raises `InputError`, a search decides for itself where XLA pays."""
+        if jit_compile is True:
+            raise InputError(
+                "jit_compile is True, which a search in a loop cannot be; leave it out: what gains by XLA is compiled "
+                "with it anyway."
+            )
+        super().compile(*args, jit_compile=False, **kwargs)
+
+    def export(self, filepath: str | Path, *args, input_signature=None, **kwargs) -> None:
+        """As Keras's, also before the first call; `inc_tf.serving.export` writes what TensorFlow Serving takes."""
+        images = [keras.InputSpec(dtype="float32", shape=(None, *self.image_shape))]
+        super().export(str(filepath), *args, input_signature=input_signature or images, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return super().compute_loss(x, y, y_pred.logits, sample_weight, training)
@@ -98,8 +212,27 @@ class InvertAndClassify(ChecksImages, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "InvertAndClassify":
-        return cls(**deserialized(config, "classifier", "projector"))
+    def from_config(cls, config: dict) -> InvertAndClassify:
+        with weights_follow():
+            return cls(**deserialized(config, "classifier", "projector"))
+
+    def __repr__(self) -> str:
+        search = [getattr(self.projector, part, None) for part in ("solver", "start")]
+        inner = ", ".join(repr(part) for part in search if part is not None)
+        (low, high), classes = self.bounds, self.classifier.output_shape[1]
+        return (
+            f"InvertAndClassify(threshold={self.threshold}, bounds=({low:g}, {high:g}),\n"
+            f"  classifier={self.classifier.name!r}: {list(self.image_shape)} → {classes} classes,\n"
+            f"  projector={type(self.projector).__name__}({inner}))"
+        )
+
+
+def _checked_names(names: Sequence[str] | None, classes: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str) or len(names) != classes or len(set(names)) != classes:
+        raise InputError(f"The class names are {names!r}; they must be {classes}, each another, one for each class.")
+    return tuple(str(name) for name in names)
 
 
 def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> float:
@@ -108,11 +241,14 @@ def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> fl
     Args:
       clean_distances: ‖G(z*) − x‖₂ of clean validation images (never the test images), float [N].
       false_rejection_rate: in [0, 1), e.g. 0.05.
+
+    Raises `InputError` for another rate, and for distances that are not [N], N ≥ 1, or not finite.
     """
     distances = np.sort(np.asarray(clean_distances, np.float32))
     if not 0 <= false_rejection_rate < 1:
         raise InputError(f"The false-rejection rate is {false_rejection_rate}; it must be in [0, 1).")
     if distances.ndim != 1 or not len(distances) or not np.isfinite(distances).all():
         raise InputError(f"The distances have shape {distances.shape}; they must be [N], N ≥ 1, and finite.")
-    rejected = math.floor(false_rejection_rate * len(distances))
+    # The share as it was written, since 0.29 · 100 is 28.999… in binary.
+    rejected = math.floor(Fraction(str(float(false_rejection_rate))) * len(distances))
     return float(np.nextafter(distances[len(distances) - rejected - 1], np.float32(np.inf)))

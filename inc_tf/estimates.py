@@ -1,9 +1,12 @@
 """What is measured, as pure functions of arrays: figures with their 95 % intervals."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
+
+_RESAMPLES = 10_000
 
 
 class Estimate(NamedTuple):
@@ -37,18 +40,52 @@ def kl_divergence(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return special.rel_entr(np.asarray(one, np.float64), np.maximum(other, 1e-12)).sum(axis=1)
 
 
-def roc_area(negatives: np.ndarray, positives: np.ndarray, seed: int = 0) -> Estimate:
-    """The area under the ROC curve of a score that is higher for positives, with its bootstrap interval.
+def bootstrapped_mean(values: np.ndarray, seed: int = 0) -> Estimate:
+    """The mean of float [N], with the percentile interval of 10,000 bootstrap samples of them."""
+    values = np.asarray(values, np.float64)
+    counts = np.random.default_rng(seed).multinomial(values.size, np.full(values.size, 1 / values.size), _RESAMPLES)
+    low, high = np.quantile(counts @ values / values.size, [0.025, 0.975])
+    return Estimate(float(values.mean()), float(low), float(high), values.size)
 
-    `negatives`, float [N], and `positives`, float [M], are the scores, e.g. clean and adversarial images' distances.
+
+def roc_area(negatives: np.ndarray, positives: np.ndarray) -> Estimate:
+    """The area under the ROC curve of a score that is higher for positives, with DeLong's interval.
+
+    `negatives`, float [N], and `positives`, float [M], are the scores, e.g. clean and adversarial images' distances;
+    N, M ≥ 2. Source: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver
+    operating characteristic curves", 1988.
     """
+    areas, covariance = _delong([negatives], [positives])
+    return _normal(areas[0], covariance[0, 0], len(positives))
 
-    def area(negatives: np.ndarray, positives: np.ndarray, axis: int = -1) -> np.ndarray:
-        u = stats.mannwhitneyu(positives, negatives, axis=axis, method="asymptotic").statistic
-        return u / (negatives.shape[axis] * positives.shape[axis])
 
-    drawn = stats.bootstrap(
-        (negatives, positives), area, vectorized=True, batch=100, n_resamples=1000, method="percentile", rng=seed
-    )
-    low, high = drawn.confidence_interval
-    return Estimate(float(area(negatives, positives)), float(low), float(high), len(positives))
+def roc_difference(
+    negatives: tuple[np.ndarray, np.ndarray], positives: tuple[np.ndarray, np.ndarray]
+) -> tuple[Estimate, float]:
+    """By how much the first score's ROC area is above the second's, and the two-sided p-value of DeLong's paired test.
+
+    `negatives` and `positives` hold both scores of the same images, float [N] and float [M] each; see `roc_area`.
+    """
+    areas, covariance = _delong(negatives, positives)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    difference = areas[0] - areas[1]
+    certain = variance <= 0  # all pairs are in order, or the same ones are
+    p = float(difference == 0) if certain else 2 * stats.norm.sf(abs(difference) / np.sqrt(variance))
+    return _normal(difference, variance, len(positives[0])), float(p)
+
+
+def _delong(negatives: Sequence[np.ndarray], positives: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The areas of several scores of the same images, [S], and their covariance, [S, S]."""
+    # ψ: the share of the others that each image is in order with; a tie is half.
+    by_positive, by_negative = [], []
+    for low, high in zip(negatives, positives, strict=True):
+        order = np.sign(np.asarray(high, np.float64)[:, np.newaxis] - np.asarray(low, np.float64)) / 2 + 0.5
+        by_positive.append(order.mean(axis=1))
+        by_negative.append(order.mean(axis=0))
+    spread = [np.atleast_2d(np.cov(parts)) / len(parts[0]) for parts in (by_positive, by_negative)]
+    return np.mean(by_positive, axis=1), spread[0] + spread[1]
+
+
+def _normal(value: float, variance: float, n: int) -> Estimate:
+    margin = stats.norm.ppf(0.975) * np.sqrt(max(variance, 0.0))
+    return Estimate(float(value), float(value - margin), float(value + margin), n)

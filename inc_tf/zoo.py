@@ -117,7 +117,7 @@ def inverting(parts: Parts, solver: Solver, start: Start) -> InvertAndClassify:
     """C behind the search of `solver` from `start` on G."""
     from inc_tf.projection import LatentProjector
 
-    return _behind(parts, LatentProjector(parts.generator, solver, start))
+    return behind(parts, LatentProjector(parts.generator, solver, start))
 
 
 def paper_search(parts: Parts) -> tuple[Solver, Start]:
@@ -145,7 +145,8 @@ def _is_small(generator: keras.Model) -> bool:
     return math.prod(generator.output_shape[1:]) <= _SMALL
 
 
-def _behind(parts: Parts, projector: keras.Layer) -> InvertAndClassify:
+def behind(parts: Parts, projector: keras.Layer) -> InvertAndClassify:
+    """C behind a projector."""
     from inc_tf.defense import InvertAndClassify
 
     return InvertAndClassify(parts["classifier"], projector, bounds=parts.bounds, class_names=parts.class_names)
@@ -172,14 +173,14 @@ def _autoencode(parts: Parts) -> keras.Model:
 
     if parts.encoder is None:
         raise InputError("Autoencode-and-Classify needs an encoder of the generator's codes; this generator has none.")
-    return _behind(parts, EncoderProjector(parts.encoder, parts.generator))
+    return behind(parts, EncoderProjector(parts.encoder, parts.generator))
 
 
 def _deep_image_prior(parts: Parts) -> keras.Model:
     from inc_tf.models.skip import skip_network
     from inc_tf.projection import DeepImagePrior
 
-    return _behind(parts, DeepImagePrior(skip_network(parts["classifier"].input_shape[1:])))
+    return behind(parts, DeepImagePrior(skip_network(parts["classifier"].input_shape[1:])))
 
 
 def _divisible(source: data.Source) -> bool:
@@ -292,6 +293,15 @@ def load(
             raise InputError(f"{name!r} projects nothing, so that a threshold of {threshold:g} has no meaning.")
         defense.threshold = threshold
     return defense
+
+
+def projecting(model: keras.Model, name: str) -> InvertAndClassify:
+    """The model, for what needs its projections; raises `InputError`, which calls it `name`, where it has none."""
+    from inc_tf.defense import InvertAndClassify
+
+    if not isinstance(model, InvertAndClassify):
+        raise InputError(f"{name!r} is a {type(model).__name__}; it must be a defence that projects.")
+    return model
 
 
 def build(name: str, parts: Parts) -> keras.Model:

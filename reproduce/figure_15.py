@@ -22,9 +22,7 @@ def main(options: Options) -> None:
         labels: dict = {"defense": "autoencode", "attack": attack.name, "epsilon": attack.epsilon}
         run.record.add(estimates.mean(distance), metric="distance", **labels)
         if attack != CLEAN:
-            run.record.add(
-                estimates.roc_area(distances[CLEAN], distance, seed=options.seed), metric="roc_area", **labels
-            )
+            run.record.add(estimates.roc_area(distances[CLEAN], distance), metric="roc_area", **labels)
     run.finish(table(run.record), lambda record: draw(record, distances))
 
 

@@ -1,13 +1,12 @@
 """Figure 3 for each solver: whether a faster or nearer projection is a more robust one."""
 
 import matplotlib.pyplot as plt
+from inc_tf.reproduce import figure_3
 
 from inc_tf.cli.scripts import script
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import add_accuracies, sweep
-
-from . import figure_3
 
 DEFENSES = {
     "undefended": "undefended",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import matplotlib.pyplot as plt
 import numpy as np
+from inc_tf.reproduce.table_1 import CARLINI_WAGNER, CUT
 from sklearn.metrics import RocCurveDisplay
 
 import inc_tf as inc
@@ -18,8 +19,6 @@ from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
 from inc_tf.evaluation.tables import interval, markdown
-
-from .table_1 import CARLINI_WAGNER, CUT
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
 ATTACKS = [*SIGNED, *CARLINI_WAGNER]

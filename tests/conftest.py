@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 # One core for each of pytest's processes: TensorFlow's threads would otherwise spin in each other's way.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -12,7 +13,8 @@ import pytest
 import ray
 
 import inc_tf as inc
-from inc_tf import data
+from inc_tf import attacks, data
+from inc_tf.attacks import METHODS
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +66,15 @@ def ray_here():
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def short_attacks():
+    """Every declared attack takes two steps, queries or the like."""
+    declared = list(METHODS.values())
+    for method in declared:
+        efforts = {"queries", "steps", "probes", "iterations"} & method.settings().keys()
+        attacks.register(replace(method, arguments={**method.arguments, **dict.fromkeys(efforts, 2)}))
+    yield
+    for method in declared:
+        attacks.register(method)

@@ -95,7 +95,7 @@ def test_bad_images_get_one_sentence(defense, images, sentence):
 
 def test_values_are_checked_inside_a_graph_too(defense):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"values outside \[0, 1\]"):
-        defense.predict(GOOD * 3, verbose=0)
+        defense.predict(tf.data.Dataset.from_tensors(GOOD * 3), verbose=0)
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, float("nan")])

@@ -1,4 +1,4 @@
-"""What runs the library elsewhere has the form that Compose and KubeRay want, and commands that there are."""
+"""The Compose and KubeRay files are valid, and the commands in them exist."""
 
 import json
 import shlex
@@ -38,7 +38,7 @@ def rayjob() -> dict:
 
 
 @pytest.mark.parametrize("path", COMPOSE)
-def test_compose_files_have_the_specifications_form(path, tmp_path):
+def test_compose_files_meet_the_specification(path, tmp_path):
     document = yaml.safe_load((ROOT / path).read_text())
     jsonschema.validate(document, schema("compose"))
     for service in document["services"].values():
@@ -47,7 +47,7 @@ def test_compose_files_have_the_specifications_form(path, tmp_path):
             check_command([str(tmp_path) if word == "/models" else word for word in service["command"]])
 
 
-def test_the_rayjob_has_kuberays_form_and_our_versions(rayjob):
+def test_rayjob_meets_kuberays_schema_and_names_our_ray(rayjob):
     jsonschema.validate(rayjob, schema("rayjob"))
     assert rayjob["spec"]["rayClusterSpec"]["rayVersion"] == metadata.version("ray")
     inc, *words = shlex.split(rayjob["spec"]["entrypoint"])
@@ -56,6 +56,6 @@ def test_the_rayjob_has_kuberays_form_and_our_versions(rayjob):
 
 
 @pytest.mark.parametrize("wrong", ["entrypont", "template"])
-def test_the_schema_refuses_what_kuberay_does_not_know(rayjob, wrong):
+def test_schema_rejects_unknown_fields(rayjob, wrong):
     with pytest.raises(jsonschema.ValidationError, match=wrong):
         jsonschema.validate({**rayjob, "spec": {**rayjob["spec"], wrong: {}}}, schema("rayjob"))

@@ -32,7 +32,9 @@ def test_answers_as_before(dataset, search, request):
     images = request.getfixturevalue(dataset).take(N).images
     found = build(dataset, search)(images, seed=SEED)
     with np.load(ANSWERS) as before:
-        wanted = {part: before[f"{dataset}/{search}/{part}"] for part in ("predictions", "codes", "distances", "logits")}
+        wanted = {
+            part: before[f"{dataset}/{search}/{part}"] for part in ("predictions", "codes", "distances", "logits")
+        }
     np.testing.assert_array_equal(found.predictions, wanted["predictions"])
     np.testing.assert_allclose(found.distances, wanted["distances"], rtol=1e-4)
     # Another processor adds up in another order, which a search carries on into its codes.

@@ -6,8 +6,7 @@ from TensorFlow's global generator, which cannot be seeded without disturbing th
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
-from cleverhans.tf2.utils import clip_eta
+from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
 
 from inc_tf.attacks.checks import Classifier
 from inc_tf.attacks.losses import LOSSES, Loss
@@ -34,9 +33,21 @@ def ascend(
     """
     x = start
     for _ in range(steps):
-        stepped = fast_gradient_method(classifier, x, step_size, norm, LOSSES[loss], y=labels)
-        x = within_ball(stepped, images, epsilon, norm, bounds)
+        gradient = compute_gradient(classifier, LOSSES[loss], x, labels, targeted=False)
+        x = within_ball(x + along(gradient, step_size, norm), images, epsilon, norm, bounds)
     return x
+
+
+def along(gradient: tf.Tensor, size: float | tf.Tensor, norm: float) -> tf.Tensor:
+    """The change of length `size` in the norm that goes along the gradient, however small the gradient is.
+
+    cleverhans takes 1e-12 for the least square of a length, which a sure classifier's gradient is below, and the sooner
+    the wider the bounds are.
+    """
+    if norm == 2:
+        largest = tf.reduce_max(tf.abs(gradient), axis=[1, 2, 3], keepdims=True)
+        gradient = tf.math.divide_no_nan(gradient, largest)
+    return optimize_linear(gradient, size, norm)
 
 
 def within_ball(others: tf.Tensor, images: tf.Tensor, epsilon: float, norm: float, bounds: Bounds) -> tf.Tensor:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.utils import optimize_linear
 
-from inc_tf.attacks.ascent import within_ball
-from inc_tf.attacks.checks import Classifier, check_positive
+from inc_tf.attacks.ascent import along, within_ball
+from inc_tf.attacks.checks import Classifier, check_positive, on_any_model
 from inc_tf.attacks.losses import LOSSES, Loss, higher
 from inc_tf.attacks.methods import Method, register
 from inc_tf.attacks.projected_gradient import best_of_starts
@@ -20,6 +19,7 @@ _MOMENTUM = 0.25  # 1 − α of the paper
 _RISES = 0.75  # ρ: the share of steps that must raise the loss for the step size to stay
 
 
+@on_any_model
 def auto_pgd(
     classifier: Classifier,
     images: tf.Tensor,
@@ -100,7 +100,7 @@ class _Climb:
     def _step(self, images: tf.Tensor, now: _Point, before: tf.Tensor | None, size: tf.Tensor) -> tf.Tensor:
         """From `now` along its gradient, a quarter of the way kept from the step before."""
         ball = (images, self.epsilon, self.norm, self.bounds)
-        ahead = within_ball(now.images + optimize_linear(now.gradient, column(size), self.norm), *ball)
+        ahead = within_ball(now.images + along(now.gradient, column(size), self.norm), *ball)
         if before is None:
             return ahead
         moved = (1 - _MOMENTUM) * (ahead - now.images) + _MOMENTUM * (now.images - before)

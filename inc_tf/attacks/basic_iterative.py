@@ -4,11 +4,12 @@ import tensorflow as tf
 
 from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_positive
+from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_positive, on_any_model
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 
+@on_any_model
 def bim(
     classifier: Classifier,
     images: tf.Tensor,

@@ -13,7 +13,14 @@ from inc_tf.attacks.carlini_wagner import (
     shortfall_and_slope,
     succeeds,
 )
-from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.checks import (
+    Classifier,
+    check_confidence,
+    check_inputs,
+    check_positive,
+    check_targets,
+    on_any_model,
+)
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.rows import column, select
@@ -22,6 +29,7 @@ _UNCHANGED = 1e-4  # of the bounds' width: a pixel that moved less is left as it
 _CHEAP = 0.01  # in logits: pixels that are worth less are frozen several at a time
 
 
+@on_any_model
 def cw_l0(
     classifier: Classifier,
     images: tf.Tensor,
@@ -76,7 +84,7 @@ def cw_l0(
         won = succeeds(short, confidence)
         slope_of_hinge = select(won, tf.zeros_like(slope), column(stage.const) * slope)
         gradient = (slope_of_hinge + 2.0 * (candidates - stage.images)) * box_slope(stage.variables, bounds)
-        after = next_stage(stage, tf.where(free, gradient, 0.0), won, iterations, learning_rate)
+        after = next_stage(stage, tf.where(free, gradient / width**2, 0.0), won, iterations, learning_rate)
         left = select(won, _thin_out(candidates - stage.images, slope), free)
         return after._replace(
             own=left,

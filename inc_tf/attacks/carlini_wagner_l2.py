@@ -12,12 +12,20 @@ from cleverhans.tf2.utils import get_or_guess_labels
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.carlini_wagner import shortfall, succeeds
-from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.checks import (
+    Classifier,
+    check_confidence,
+    check_inputs,
+    check_positive,
+    check_targets,
+    on_any_model,
+)
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.rows import select
 
 
+@on_any_model
 def cw_l2(
     classifier: Classifier,
     images: tf.Tensor,
@@ -114,6 +122,7 @@ class _Search(CarliniWagnerL2):
         moments = (tf.zeros_like(images), tf.zeros_like(images))
         found = tf.zeros(len(images), tf.bool)
         previous = float("inf")
+        width = self.clip_max - self.clip_min
         for t in tf.range(self.max_iterations):
             candidates, gradient, loss, logits, distances = self.gradient(start, one_hot, modifier, const)
             if t % max(self.max_iterations // 10, 1) == 0:
@@ -124,7 +133,7 @@ class _Search(CarliniWagnerL2):
             found |= success
             better = success & (distances < best[1])
             best = select(better, (candidates, distances), best)
-            change, moments = adam(gradient, moments, tf.cast(t, tf.float32), self.learning_rate)
+            change, moments = adam(gradient / width**2, moments, tf.cast(t, tf.float32), self.learning_rate)
             modifier.assign_add(change)
         return found, best
 

@@ -13,7 +13,14 @@ from inc_tf.attacks.carlini_wagner import (
     shortfall_and_slope,
     succeeds,
 )
-from inc_tf.attacks.checks import Classifier, check_confidence, check_inputs, check_positive, check_targets
+from inc_tf.attacks.checks import (
+    Classifier,
+    check_confidence,
+    check_inputs,
+    check_positive,
+    check_targets,
+    on_any_model,
+)
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
@@ -23,6 +30,7 @@ _LEAST_TAU = 1 / 256  # of the bounds' width: a grey level of an 8-bit image
 _WITHIN = 1e-4  # of c: the excess over τ at which a candidate counts as within
 
 
+@on_any_model
 def cw_linf(
     classifier: Classifier,
     images: tf.Tensor,
@@ -82,7 +90,7 @@ def cw_linf(
         slope_of_hinge = select(adversarial, tf.zeros_like(slope), column(stage.const) * slope)
         gradient = (slope_of_hinge + tf.sign(excess) * tf.sign(delta)) * box_slope(stage.variables, bounds)
         won = adversarial & (tf.reduce_sum(excess, axis=[1, 2, 3]) <= _WITHIN * stage.const)
-        after = next_stage(stage, gradient, won, iterations, learning_rate)
+        after = next_stage(stage, gradient / width, won, iterations, learning_rate)
         tau = tf.where(won, decrease_factor * tf.minimum(distance, tau), tau)
         better = adversarial & (distance < least)
         return after._replace(

@@ -1,15 +1,18 @@
 """What every attack asks of its input before any work: one sentence that names the value and what would be right."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.checks import check_images
+from inc_tf.checks import as_images, check_bounds, check_images
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+from inc_tf.fit import check_logits, fitted_classifier
 
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 
@@ -21,6 +24,85 @@ class Inputs(NamedTuple):
 
     images: tf.Tensor
     labels: tf.Tensor
+
+
+def on_any_model(attack: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Makes an attack take what people have: any classifier that `inc_tf.fit` makes fit, bounds and ε of integers."""
+
+    @functools.wraps(attack)
+    def attacked(classifier, images, labels, *, bounds, **settings):
+        images = as_images(images)
+        if "epsilon" in settings:
+            settings["epsilon"] = check_number(epsilon=settings["epsilon"])
+        return attack(as_classifier(classifier, images), images, labels, bounds=check_bounds(bounds), **settings)
+
+    return attacked
+
+
+def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
+    """`classifier` as a function or model from `images`, [N, H, W, C], to logits, float32 [N, classes].
+
+    Raises `InputError` for a whole defence, for what cannot be called, and for what `fitted_classifier` refuses.
+    """
+    if hasattr(classifier, "projector"):
+        raise InputError(
+            "The classifier is a whole defence: attack defense.classifier, or a stand-in of "
+            "inc.attacks.differentiable, or without a gradient lambda x: defense(x).logits."
+        )
+    own = isinstance(classifier, keras.Layer) and not hasattr(classifier, "stand_in")  # `Logits` is one of a defence
+    if own and images.shape.rank == 4:
+        return fitted_classifier(classifier, images.shape[1:], "The images are")
+    if not callable(classifier):
+        raise InputError(f"The classifier is a {type(classifier).__name__}; it must be a keras.Model or a function.")
+    return functools.partial(_logits, classifier)
+
+
+def _logits(classifier: Classifier, images: tf.Tensor) -> tf.Tensor:
+    found = classifier(images)
+    if isinstance(found, tuple | list | dict):
+        raise InputError(
+            f"The classifier returns a {type(found).__name__}, where logits are needed, one tensor [N, classes]; of a "
+            "defence take lambda x: defense(x).logits."
+        )
+    return tf.cast(found, tf.float32)
+
+
+def on_a_defense(*parts: str) -> Callable:
+    """Makes a function from a defence to a stand-in check the defence, as `check_whole` does, and take any images."""
+
+    def decorate(make: Callable[..., Classifier]) -> Callable[..., Classifier]:
+        @functools.wraps(make)
+        def made(defense, **settings):
+            check_whole(defense, *parts)
+            classify = make(defense, **settings)
+            return lambda images: classify(tf.cast(as_images(images), tf.float32))
+
+        return made
+
+    return decorate
+
+
+def check_whole(defense: Any, *parts: str) -> None:
+    """Refuse what is not a classifier behind a projector with these parts, `"generator"` say. Raises `InputError`."""
+    if not (hasattr(defense, "projector") and hasattr(defense, "classifier")):
+        raise InputError(
+            f"The defence is a {type(defense).__name__}; it must be an inc.InvertAndClassify(classifier, projector)."
+        )
+    for part in parts:
+        if not hasattr(defense.projector, part):
+            raise InputError(
+                f"The defence's projector, a {type(defense.projector).__name__}, has no {part}; this needs one that "
+                "has, a LatentProjector say, and straight_through takes any."
+            )
+
+
+def check_number(**values: float) -> float:
+    """The one value as a float; raises `InputError` for what is none."""
+    ((name, value),) = values.items()
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is {value!r}; it must be a number.") from error
 
 
 def check_inputs(classifier: Classifier, images, labels, bounds: Bounds) -> Inputs:
@@ -39,9 +121,8 @@ def check_answers(classifier: Classifier, images, labels, bounds: Bounds, *, gra
     something other than logits [N, classes], probabilities above all, or has no gradient where one is asked for. Calls
     the classifier on two images.
     """
-    if not (len(bounds) == 2 and bounds[0] < bounds[1]):
-        raise InputError(f"The bounds are {bounds}; they must be (lowest, highest) value of a pixel.")
-    images = tf.convert_to_tensor(images)
+    bounds = check_bounds(bounds)
+    images = as_images(images)
     shape = getattr(classifier, "input_shape", images.shape)[1:]
     check_images(images, shape, bounds)
     images = tf.cast(images, tf.float32)
@@ -53,9 +134,10 @@ def check_labels(labels, n: int, classes: int, what: str = "labels") -> tf.Tenso
     """`labels` as int64 [n], each in [0, classes); raises `InputError` for others."""
     labels = np.asarray(labels)
     if labels.shape != (n,):
-        raise InputError(f"The {what} have shape {list(labels.shape)}; they must be [{n}], one for each image.")
+        mended = {(n, 1): ", labels[:, 0]", (n, classes): ", labels.argmax(axis=1)"}.get(labels.shape, "")
+        raise InputError(f"The {what} have shape {list(labels.shape)}; they must be [{n}], one for each image{mended}.")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"The {what} are {labels.dtype.name}; they must be integers.")
+        raise InputError(f"The {what} are {labels.dtype.name}; they must be integers, labels.astype(int).")
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
         raise InputError(f"The {what} contain {wrong[0]}; the classifier has classes 0 to {classes - 1}.")
@@ -117,9 +199,9 @@ def check_classifier(classifier: Classifier, images: tf.Tensor, *, gradient: boo
             f"The classifier maps images {images.shape.as_list()} to {logits.shape.as_list()}; "
             f"it must map them to logits, [{len(images)}, classes]."
         )
-    values = logits.numpy()
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=1e-4):
-        raise InputError("The classifier returns probabilities, where attacks need logits: leave its softmax out.")
+    if not np.isfinite(logits).all():
+        raise InputError("The classifier returns NaN or infinity for these images; its weights may hold some.")
+    check_logits(logits)
     if gradient and tape.gradient(logits, images) is None:
         raise InputError(
             "The classifier is not differentiable: no gradient reaches the image for an attack to follow; "

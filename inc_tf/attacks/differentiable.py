@@ -1,8 +1,9 @@
 """The whole defence as a classifier that a gradient goes through, for attacks that know what they attack.
 
-`InvertAndClassify` hides the gradient of its search, which is obfuscation and no robustness. Each function here answers
-a stand-in, from images to logits, that any attack of this package takes in the place of a classifier, e.g.
-``auto_pgd(implicit(defense), …)``. What it finds is then shown to the defence itself.
+`InvertAndClassify` hides the gradient of its search, which is obfuscation and no robustness. Each function here returns
+a stand-in, from images to logits, that any attack of this package takes instead of a classifier, e.g.
+``auto_pgd(implicit(defense), …)``. What it finds is then shown to the defence itself. A defence that draws lots is
+attacked in expectation (EOT, Athalye et al., 2018): the logits are the mean over draws, searched as one batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +13,18 @@ import tensorflow as tf
 
 from inc_tf import zoo
 from inc_tf.attacks.autopgd import auto_pgd
-from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.checks import Classifier, on_a_defense
 from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
 from inc_tf.defense import InvertAndClassify
-from inc_tf.projection import gradients
+from inc_tf.projection import Adam, Projection, gradients
 from inc_tf.zoo import Parts
 
 Codes = Callable[[tf.Tensor], tf.Tensor]
 
 
+@on_a_defense()
 def straight_through(
     defense: InvertAndClassify, *, through: Codes | None = None, seeds: Sequence[int] = (0,)
 ) -> Classifier:
@@ -32,22 +34,21 @@ def straight_through(
 
     Args:
       defense: C behind a projector.
-      through: what the gradient passes in the projection's place, images to images, e.g. the autoencoder G∘E; None:
+      through: what the gradient passes instead of the projection, images to images, e.g. the autoencoder G∘E; None:
         the identity.
       seeds: of the search; the logits are the mean over them (EOT).
     """
 
     def classify(images: tf.Tensor) -> tf.Tensor:
         passed = images if through is None else through(images)
-        logits = []
-        for seed in seeds:
-            projected = tf.stop_gradient(defense.projector(tf.stop_gradient(images), seed=seed).images)
-            logits.append(defense.classifier(passed + tf.stop_gradient(projected - passed), training=False))
-        return tf.add_n(logits) / len(seeds)
+        passed, _ = _drawn(passed, seeds)
+        projected = tf.stop_gradient(_projection(defense, images, seeds).images)
+        return _mean(defense.classifier(passed + tf.stop_gradient(projected - passed), training=False), seeds)
 
     return classify
 
 
+@on_a_defense("generator")
 def unrolled(
     defense: InvertAndClassify,
     *,
@@ -71,18 +72,24 @@ def unrolled(
     rate = getattr(projector.solver, "learning_rate", 0.1) if learning_rate is None else learning_rate
     prepare, draw = projector.start.compile(generator)
 
+    drawing = tuple(seeds) if start is None else (0,)
+
+    def begin(images: tf.Tensor) -> tf.Tensor:
+        if start:
+            return start(images)
+        n = tf.shape(images)[0]
+        return tf.concat([draw(images, tf.fill([n], s), *prepare(tf.constant(s)))[:, 0] for s in drawing], axis=0)
+
     @tf.function(reduce_retracing=True, autograph=False)
     def classify(images: tf.Tensor) -> tf.Tensor:
-        logits = []
-        for seed in seeds if start is None else (0,):
-            first = start(images) if start else draw(images, tf.constant(seed), *prepare(tf.constant(seed)))[:, 0]
-            codes = gradients.unrolled(generator, images, first, steps=steps, learning_rate=rate)
-            logits.append(defense.classifier(generator(codes, training=False), training=False))
-        return tf.add_n(logits) / len(logits)
+        drawn, _ = _drawn(images, drawing)
+        codes = gradients.unrolled(generator, drawn, begin(images), steps=steps, learning_rate=rate)
+        return _mean(defense.classifier(generator(codes, training=False), training=False), drawing)
 
     return classify
 
 
+@on_a_defense("generator")
 def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Classifier:
     """C(G(z*(x))) with the gradient that the implicit function theorem gives at the minimum that the search finds.
 
@@ -90,18 +97,44 @@ def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Clas
       defense: C behind a projector with a `generator`, whose solver converges: `LevenbergMarquardt`, say.
       seeds: of the search; the logits are the mean over them (EOT).
     """
+    both = implicit_with_distances(defense, seeds=seeds)
+    return lambda images: both(images)[0]
+
+
+def implicit_with_distances(
+    defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)
+) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """What `implicit` returns, and with it ‖G(z*(x)) − x‖₂, float32 [N], the mean over the seeds: what η is held to."""
     generator = defense.projector.generator
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def at(images: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        codes = gradients.implicit(generator, images, found)
-        return defense.classifier(generator(codes, training=False), training=False)
+    def at(images: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        drawn, _ = _drawn(images, seeds)
+        projected = generator(gradients.implicit(generator, drawn, found), training=False)
+        logits = defense.classifier(projected, training=False)
+        distances = tf.norm(tf.reshape(projected - drawn, [tf.shape(drawn)[0], -1]), axis=1)
+        return _mean(logits, seeds), _mean(distances[:, tf.newaxis], seeds)[:, 0]
 
-    def classify(images: tf.Tensor) -> tf.Tensor:
-        logits = [at(images, defense.projector(tf.stop_gradient(images), seed=seed).codes) for seed in seeds]
-        return tf.add_n(logits) / len(seeds)
+    return lambda images: at(images, _projection(defense, images, seeds).codes)
 
-    return classify
+
+def _drawn(images: tf.Tensor, seeds: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """The images once for each seed, [S·N, …], and the seed of each, int32 [S·N]; one seed is a scalar."""
+    if len(seeds) == 1:
+        return images, tf.constant(seeds[0], tf.int32)
+    tiled = tf.tile(images, [len(seeds)] + [1] * (images.shape.rank - 1))
+    return tiled, tf.repeat(tf.constant(list(seeds), tf.int32), tf.shape(images)[0])
+
+
+def _mean(logits: tf.Tensor, seeds: Sequence[int]) -> tf.Tensor:
+    """The mean over the draws, [N, classes], of what `_drawn` made, [S·N, classes]."""
+    return tf.reduce_mean(tf.reshape(logits, [len(seeds), -1, logits.shape[-1]]), axis=0)
+
+
+def _projection(defense: InvertAndClassify, images: tf.Tensor, seeds: Sequence[int]) -> Projection:
+    """Every draw of every image, in one batch."""
+    drawn, given = _drawn(tf.stop_gradient(images), seeds)
+    return defense.projector(drawn, seed=given)
 
 
 def low_pass(
@@ -143,20 +176,31 @@ def _blurred(images: tf.Tensor, sigma: float) -> tf.Tensor:
     return keras.ops.image.gaussian_blur(images, (size, size), (sigma, sigma), data_format="channels_last")
 
 
-def _own_answers(defense: keras.Model, parts: Parts) -> Classifier:
-    """The defence as whoever queries it sees it, in one graph for every batch."""
+def _own_answers(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
+    """The defence as whoever queries it sees it: its logits, or their mean over several draws of it."""
+    if draws > 1:
+
+        def vote(images: tf.Tensor) -> tf.Tensor:
+            drawn, given = _drawn(images, range(draws))
+            return _mean(defense(drawn, seed=given).logits, range(draws))
+
+        return vote
     answer = (lambda images: defense(images).logits) if isinstance(defense, InvertAndClassify) else defense
     images = tf.TensorSpec([None, *parts["classifier"].input_shape[1:]], tf.float32)
-    return tf.function(answer, input_signature=[images], autograph=False)
+    return tf.function(answer, input_signature=[images], autograph=False)  # one graph for every batch
 
 
-def _autoencoder(defense: keras.Model, parts: Parts) -> Classifier:
+def _autoencoder(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
     """C∘G∘E, of Appendix A."""
-    return _own_answers(zoo.build("autoencode", parts), parts)
+    return _own_answers(zoo.build("autoencode", parts), parts, 1)
 
 
-def _unrolled_from_encoder(defense: InvertAndClassify, parts: Parts) -> Classifier:
-    """The search from E(x), close to where every search ends; without such an E, from where the defence's own ends."""
+def _unrolled(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifier:
+    """From where Adam's own search starts, at its own rate; another search's gradient is taken along Adam's steps from
+    E(x), close to where every search ends, or without such an E from where the defence's own ends.
+    """
+    if isinstance(defense.projector.solver, Adam):
+        return unrolled(defense, seeds=range(draws))
 
     def end(images: tf.Tensor) -> tf.Tensor:
         return tf.stop_gradient(defense.projector(tf.stop_gradient(images)).codes)
@@ -176,13 +220,21 @@ def _searches(defense: keras.Model) -> bool:
     return _finds_codes(defense) and hasattr(defense.projector, "solver")
 
 
-register_target(Target("classifier", lambda defense, parts: parts["classifier"], searches=False))
+register_target(Target("classifier", lambda defense, parts, draws: parts["classifier"], searches=False))
 register_target(Target("autoencoder", _autoencoder, searches=False))
 register_target(Target("defense", _own_answers))
-register_target(Target("search", lambda defense, parts: defense, suits=_finds_codes))
-register_target(Target("straight-through", lambda defense, parts: straight_through(defense), suits=_projects))
-register_target(Target("unrolled", _unrolled_from_encoder, suits=_searches))
-register_target(Target("implicit", lambda defense, parts: implicit(defense), suits=_finds_codes))
+register_target(Target("search", lambda defense, parts, draws: defense, suits=_finds_codes))
+register_target(
+    Target(
+        "straight-through",
+        lambda defense, parts, draws: straight_through(defense, seeds=range(draws)),
+        suits=_projects,
+    )
+)
+register_target(Target("unrolled", _unrolled, suits=_searches))
+register_target(
+    Target("implicit", lambda defense, parts, draws: implicit(defense, seeds=range(draws)), suits=_finds_codes)
+)
 
 register(Method("autoencode-fgsm", fgsm, "FGSM on C∘G∘E", target="autoencoder", evaluated=False))
 register(Method("autoencode-pgd", pgd, "PGD-{steps} on C∘G∘E", target="autoencoder"))

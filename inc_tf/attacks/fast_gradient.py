@@ -5,12 +5,13 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.fast_gradient_method import fast_gradient_method
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs
+from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, on_any_model
 from inc_tf.attacks.losses import cross_entropy
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 
 
+@on_any_model
 def fgsm(
     classifier: Classifier,
     images: tf.Tensor,

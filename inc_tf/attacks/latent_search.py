@@ -9,9 +9,17 @@ import tensorflow as tf
 
 from inc_tf.attacks import lagrangian
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import check_epsilon, check_inputs, check_norm, check_positive
+from inc_tf.attacks.checks import (
+    check_epsilon,
+    check_inputs,
+    check_norm,
+    check_number,
+    check_positive,
+    check_whole,
+)
 from inc_tf.attacks.losses import higher, margin
 from inc_tf.attacks.methods import Method, register
+from inc_tf.checks import check_bounds
 from inc_tf.data import Bounds
 from inc_tf.defense import InvertAndClassify
 from inc_tf.rows import column
@@ -60,6 +68,8 @@ def latent(
     Returns: float32 [N, H, W, C]; the clean image where the defence is not more wrong about what was found. Raises
     `InputError` for what `check_inputs` and `check_epsilon` refuse, and for numbers that are not above 0.
     """
+    check_whole(defense, "generator")
+    bounds, epsilon = check_bounds(bounds), check_number(epsilon=epsilon)
     inputs = check_inputs(defense.classifier, images, labels, bounds)
     check_norm(norm)
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)

@@ -1,17 +1,16 @@
 """Attacks by name: one declaration each, beside the function that it names, and what each may be run on.
 
-A method is a function, the *target* that it is run on in the defence's place, and those of its arguments that differ
+A method is a function, the *target* that it is run on instead of the defence, and those of its arguments that differ
 from the function's own defaults. Whatever lists, labels, chooses or runs attacks looks here.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from inc_tf.registry import Registry
 from inc_tf.zoo import Parts
@@ -76,8 +75,8 @@ class Method:
 
     @property
     def norm(self) -> float:
-        """Of the ball that it keeps to, np.inf or 2."""
-        return self.arguments.get("norm", np.inf)
+        """Of the ball that it keeps to, infinity or 2."""
+        return self.arguments.get("norm", math.inf)
 
     @property
     def has_epsilon(self) -> bool:
@@ -104,14 +103,14 @@ class Target:
 
     Attributes:
       name: of the target.
-      build: (the defence, the parts that it is made of) ↦ what the attack's function is given, mostly a function from
-        images to logits.
+      build: (the defence, the parts that it is made of, over how many draws of it logits are averaged) ↦ what the
+        attack's function is given, mostly a function from images to logits.
       searches: whether each call costs a search, or more.
       suits: whether a defence can be attacked so.
     """
 
     name: str
-    build: Callable[[Any, Parts], Any]
+    build: Callable[[Any, Parts, int], Any]
     searches: bool = True
     suits: Callable[[Any], bool] = lambda defense: True
 

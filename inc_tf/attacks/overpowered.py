@@ -15,8 +15,8 @@ from inc_tf.attacks.checks import check_classifier, check_positive
 from inc_tf.attacks.lagrangian import Ascent
 from inc_tf.attacks.losses import margin
 from inc_tf.errors import InputError
+from inc_tf.fit import fitted_classifier, fitted_generator
 from inc_tf.projection.solvers.draining import drain
-from inc_tf.projection.solvers.protocol import check_generator
 
 Loss = Literal["squared", "cross-entropy", "margin"]
 
@@ -90,13 +90,9 @@ def overpowered_pairs(
     Raises `InputError` for η, rates, steps or a number of pairs not above 0, codes of another shape than [N, k], a
     generator and a classifier of different images, or a classifier that returns no logits or has no gradient.
     """
-    check_generator(generator)
+    generator = fitted_generator(generator)
     check_positive(pairs=pairs, eta=eta, steps=steps, learning_rate=learning_rate, multiplier_rate=multiplier_rate)
-    if classifier.input_shape[1:] != generator.output_shape[1:]:
-        raise InputError(
-            f"The generator makes images {generator.output_shape[1:]}, the classifier takes "
-            f"{classifier.input_shape[1:]}; they must be the same."
-        )
+    classifier = fitted_classifier(classifier, generator.output_shape[1:])
     shape = [pairs, generator.input_shape[1]]
     drawn = tf.random.stateless_normal([2, *shape], [0 if seed is None else seed, 0], stddev=stddev)
     first, second = start or (drawn[0] if anchors is None else anchors, drawn[1])

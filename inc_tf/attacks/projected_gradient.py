@@ -8,13 +8,14 @@ import tensorflow as tf
 
 from inc_tf.attacks.ascent import ascend
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_norm, check_positive
+from inc_tf.attacks.checks import Classifier, check_epsilon, check_inputs, check_norm, check_positive, on_any_model
 from inc_tf.attacks.losses import LOSSES, Loss, higher
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.seeds import derive
 
 
+@on_any_model
 def pgd(
     classifier: Classifier,
     images: tf.Tensor,

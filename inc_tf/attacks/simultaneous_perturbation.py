@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_positive
+from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_positive, on_any_model
 from inc_tf.attacks.losses import higher, margin
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
@@ -17,6 +17,7 @@ _IMAGES = 16
 """Images whose probes are shown to the classifier at once."""
 
 
+@on_any_model
 def spsa(
     classifier: Classifier,
     images: tf.Tensor,
@@ -41,8 +42,8 @@ def spsa(
       epsilon: ε, the largest change of a pixel, in the images' own units.
       steps: of Adam.
       samples: probes a step, an even number: each direction is tried both ways.
-      learning_rate: of Adam, in the images' own units.
-      delta: how far a probe changes each pixel.
+      learning_rate: of Adam, as a share of the bounds' width.
+      delta: how far a probe changes each pixel, likewise.
 
     Returns: float32 [N, H, W, C]; the clean image where the attack did not raise the margin. Raises `InputError` for
     what `check_answers` and `check_epsilon` refuse, and for numbers that are not above 0.
@@ -50,13 +51,15 @@ def spsa(
     inputs = check_answers(classifier, images, labels, bounds)
     check_epsilon(epsilon, bounds)
     check_positive(steps=steps, samples=samples // 2, learning_rate=learning_rate, delta=delta)
+    width = bounds[1] - bounds[0]
+    reach = delta * width
     key = derive(0 if seed is None else seed, "spsa")
 
     def estimate(x: tf.Tensor, labels: tf.Tensor, t: int) -> tf.Tensor:
         shape = [samples // 2, *x.shape]
         signs = tf.sign(tf.random.stateless_uniform(shape, [key, t], -1.0, 1.0))
         values = []
-        for probes in (x + delta * signs, x - delta * signs):
+        for probes in (x + reach * signs, x - reach * signs):
             logits = classifier(tf.clip_by_value(tf.reshape(probes, [-1, *x.shape[1:]]), *bounds))
             values.append(tf.cast(margin(tf.tile(labels, [samples // 2]), logits), tf.float32))
         slope = tf.reshape(values[0] - values[1], [samples // 2, len(x), 1, 1, 1]) / (2 * delta)
@@ -67,7 +70,7 @@ def spsa(
         best, highest = images, margin(labels, classifier(images))
         for t in range(steps):
             change, moments = adam(-estimate(x, labels, t), moments, tf.constant(float(t)), learning_rate)
-            x = images + tf.clip_by_value(x + change - images, -epsilon, epsilon)
+            x = images + tf.clip_by_value(x + width * change - images, -epsilon, epsilon)
             x = tf.clip_by_value(x, *bounds)
             best, highest = higher(best, highest, x, margin(labels, classifier(x)))
             if tf.reduce_all(highest > 0):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_norm, check_positive
+from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_norm, check_positive, on_any_model
 from inc_tf.attacks.losses import margin
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
@@ -19,6 +19,7 @@ _HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]) / 10_000
 _TILES = 5
 
 
+@on_any_model
 def square(
     classifier: Classifier,
     images: tf.Tensor,

@@ -33,7 +33,7 @@ def command(
     from inc_tf import zoo
     from inc_tf.serving import image_files
 
-    model = zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier)
+    model = zoo.projecting(zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier), defense)
     rows = image_files.defend(model, list(images), seed=seed, out=out, invert=invert)
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -11,20 +11,30 @@ from inc_tf.errors import InputError
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every address. No authentication.")
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--allowed-host", multiple=True, metavar="NAME", help="A name to answer to besides loopback's; repeat it."
+)
 @click.option("--max-waiting", default=1024, show_default=True, help="Images that may wait; more get 429.")
-@click.option("--max-body", default=16, show_default=True, help="MiB of a request; more get 413.")
+@click.option("--max-body", default=16, show_default=True, help="MiB of a request's body; more get 413.")
+@click.option("--max-bodies", default=64, show_default=True, help="MiB of the bodies of all requests at work.")
+@click.option("--max-connections", default=512, show_default=True, help="Connections at once.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for a request.")
 @click.option("--batching/--no-batching", default=True, help="Answer concurrent requests together.")
 @click.option("--page/--no-page", default=True, help="The page at /.")
+@click.option("--access-log", is_flag=True, help="A line of JSON for each request on stdout.")
 def command(
     directory: Path,
     host: str,
     port: int,
+    allowed_host: tuple[str, ...],
     max_waiting: int,
     max_body: int,
+    max_bodies: int,
+    max_connections: int,
     timeout: float,
     batching: bool,
     page: bool,
+    access_log: bool,
 ) -> None:
     """Serve what `inc export` wrote to DIR, by TensorFlow Serving's REST, with a page at /."""
     try:
@@ -32,5 +42,20 @@ def command(
     except ModuleNotFoundError as error:
         raise InputError(f"inc serve needs {error.name!r}: pip install 'inc-tf[serve]'.") from error
 
-    limits = server.Limits(max_body * 2**20, max_waiting, timeout)
-    server.serve(directory, host=host, port=port, limits=limits, batching=batching, page=page)
+    limits = server.Limits(
+        body=max_body * 2**20,
+        bodies=max_bodies * 2**20,
+        waiting=max_waiting,
+        seconds=timeout,
+        connections=max_connections,
+    )
+    server.serve(
+        directory,
+        host=host,
+        port=port,
+        allowed_hosts=allowed_host,
+        limits=limits,
+        batching=batching,
+        page=page,
+        access_log=access_log,
+    )

@@ -48,7 +48,7 @@ def attack(
     parts = zoo.parts(source, named.parts, search.get("classifier"))
     images = data.load(source.name, "test").take(n)
     found = method.function(
-        target.build(model, parts),
+        target.build(model, parts, 1),
         images.images,
         images.labels,
         bounds=images.bounds,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +17,7 @@ from inc_tf.evaluation.run import Run
 from inc_tf.evaluation.store import Arrays
 from inc_tf.evaluation.units import Bench, Unit
 from inc_tf.saving import configuration
+from inc_tf.seeds import derive
 
 _SHARD = 100  # images of a data set that is not declared
 
@@ -28,12 +31,14 @@ class Attack:
       epsilon: ε, where it has one.
       settings: its arguments, where they are not the declared ones.
       against: the defence whose stand-in or answers it is run on, by name.
+      draws: of that defence, over which its logits are averaged (EOT).
     """
 
     name: str
     epsilon: float | None = None
     settings: dict = field(default_factory=dict, hash=False)
     against: str = "inc-fast"
+    draws: int = 1
 
     @property
     def label(self) -> str:
@@ -42,6 +47,9 @@ class Attack:
 
 
 CLEAN = Attack("clean", 0.0)
+
+Seeds = int | tuple[int, ...]
+"""One seed, or one for each draw."""
 
 Answers = dict[tuple[Attack, str], Arrays]
 
@@ -52,30 +60,50 @@ def sweep(
     attacks: list[Attack],
     defenses: list[str],
     keep: tuple[str, ...] = (),
+    draws: Mapping[str, int] | None = None,
     seed: int | None = None,
 ) -> Answers:
-    """Every attack on `images` against every defence; `seed` is the defences', instead of the run's.
+    """Every attack on `images` against every defence.
 
-    Returns by (attack, defence): `correct`, bool [N], and, behind a projector, `distance`, float32 [N], and the parts
-    of the `Classification` that `keep` names.
+    Args:
+      run: whose bench computes, and whose store keeps.
+      images: what is attacked.
+      attacks: `CLEAN` too.
+      defenses: by name.
+      keep: parts of the `Classification` that are wanted, behind a projector.
+      draws: how often each defence answers, each time from a fresh seed; one that is not named, once.
+      seed: of the defences, instead of the run's.
+
+    Returns by (attack, defence): `correct`, bool [N]; behind a projector `distance`, float32 [N], and what is kept;
+    with `draws` these are [m, N, …], as many as the defence's draws.
     """
     seed = run.bench.seed if seed is None else seed
+    seeds = {name: _seeds(seed, draws, name) for name in defenses}
     size = data.SOURCES[images.name].shard if images.name in data.SOURCES else _SHARD
     shards = list(images.shards(size))
-    _ahead(run, shards, attacks, defenses, keep, seed)
+    _ahead(run, shards, attacks, seeds, keep)
     parts: dict[tuple[Attack, str], list[Arrays]] = {(a, name): [] for a in attacks for name in defenses}
     with tqdm(total=len(parts) * len(images), desc=run.name, unit="image", disable=run.quiet) as bar:
         for shard in shards:
             for attack in attacks:
                 attacked = attack_images(run, attack, shard)
                 for name in defenses:
-                    parts[attack, name].append(run.answer(answering(run.bench, name, attacked, keep, seed)))
+                    parts[attack, name].append(run.answer(answering(run.bench, name, attacked, keep, seeds[name])))
                     bar.update(len(shard))
-    return {case: {key: np.concatenate([p[key] for p in found]) for key in found[0]} for case, found in parts.items()}
+    axis = 0 if draws is None else 1
+    return {
+        case: {key: np.concatenate([p[key] for p in found], axis=axis) for key in found[0]}
+        for case, found in parts.items()
+    }
+
+
+def _seeds(seed: int, draws: Mapping[str, int] | None, name: str) -> Seeds:
+    """None of the fresh ones is a seed that an attack has seen."""
+    return seed if draws is None else tuple(derive(seed, "draw", i) for i in range(draws.get(name, 1)))
 
 
 def _ahead(
-    run: Run, shards: list[data.Dataset], attacks: list[Attack], defenses: list[str], keep: tuple[str, ...], seed: int
+    run: Run, shards: list[data.Dataset], attacks: list[Attack], seeds: Mapping[str, Seeds], keep: tuple[str, ...]
 ) -> None:
     """Let the cluster, where there is one, attack the images, then answer for them; what only this process can is not
     asked for.
@@ -86,9 +114,9 @@ def _ahead(
     far = [a for a in attacks if a != CLEAN and METHODS[a.name].target in TARGETS and a.against not in made]
     attacks_first = [attacking(run.bench, attack, shard) for attack in far for shard in shards]
     run.ahead(attacks_first, len(attacks_first))
-    named = [name for name in defenses if name not in made]
+    named = [name for name in seeds if name not in made]
     answers_then = (
-        answering(run.bench, name, attacked, keep, seed)
+        answering(run.bench, name, attacked, keep, seeds[name])
         for attack in attacks
         for shard in shards
         for attacked in [attack_images(run, attack, shard)]
@@ -133,6 +161,7 @@ def attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
         "settings": configuration(settings),
         "target": method.target,
         "on": _on(bench, method.target, attack.against),
+        "draws": attack.draws,
         "seed": bench.seed,
         **images.digest,
     }
@@ -148,10 +177,10 @@ def _on(bench: Bench, target: str, against: str) -> list[str]:
     ]
 
 
-def answering(bench: Bench, name: str, attacked: data.Dataset, keep: tuple[str, ...], seed: int) -> Unit:
+def answering(bench: Bench, name: str, attacked: data.Dataset, keep: tuple[str, ...], seeds: Seeds) -> Unit:
     """The defence's answer to images that an attack has left."""
-    key = {"defense": bench.digest(name), "keep": list(keep), "seed": seed, **attacked.digest}
-    answer = functools.partial(_answer, name=name, images=attacked, keep=keep, seed=seed)
+    key = {"defense": bench.digest(name), "keep": list(keep), "seed": seeds, **attacked.digest}
+    answer = functools.partial(_answer, name=name, images=attacked, keep=keep, seeds=seeds)
     return Unit(key, answer, f"{name} on {_which(attacked)}")
 
 
@@ -161,20 +190,33 @@ def _which(images: data.Dataset) -> str:
 
 def _attack(bench: Bench, attack: Attack, images: data.Dataset) -> Arrays:
     method = METHODS[attack.name]
-    target = bench.target(method.target, attack.against)
+    target = bench.target(method.target, attack.against, attack.draws)
     given = {} if attack.epsilon is None else {"epsilon": attack.epsilon}
     settings = method.settings(**given, **attack.settings)
     found = method.function(target, images.images, images.labels, bounds=images.bounds, seed=bench.seed, **settings)
     return {"images": found.numpy()}
 
 
-def _answer(bench: Bench, name: str, images: data.Dataset, keep: tuple[str, ...], seed: int) -> Arrays:
+def _answer(bench: Bench, name: str, images: data.Dataset, keep: tuple[str, ...], seeds: Seeds) -> Arrays:
+    """All draws of all images are one batch."""
     defense = bench.defense(name)
+    draws = () if isinstance(seeds, int) else (len(seeds),)
     if not isinstance(defense, InvertAndClassify):
-        return {"correct": defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels}
-    answer = defense(images.images, seed=seed)
+        right = defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels
+        return {"correct": np.broadcast_to(right, (*draws, len(images)))}
+    drawn, given = drawn_images(images.images, seeds)
+    answer = defense(drawn, seed=given)
+    parts = {part: getattr(answer, part).numpy() for part in ("predictions", "distances", *keep)}
+    parts = {part: found.reshape(*draws, len(images), *found.shape[1:]) for part, found in parts.items()}
     return {
-        "correct": answer.predictions.numpy() == images.labels,
-        "distance": answer.distances.numpy(),
-        **{part: getattr(answer, part).numpy() for part in keep},
+        "correct": parts["predictions"] == images.labels,
+        "distance": parts["distances"],
+        **{part: parts[part] for part in keep},
     }
+
+
+def drawn_images(images: np.ndarray, seeds: Seeds) -> tuple[np.ndarray, Any]:
+    """The images once for each seed, [m·N, H, W, C], draw after draw, and the seed of each, int32 [m·N]."""
+    if isinstance(seeds, int):
+        return images, seeds
+    return np.tile(images, (len(seeds), 1, 1, 1)), np.repeat(np.array(seeds, np.int32), len(images))

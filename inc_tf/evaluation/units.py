@@ -51,13 +51,15 @@ class Bench:
             self._built[name] = zoo.build(name, self.parts)
         return self._built[name]
 
-    def target(self, name: str, against: str) -> Any:
-        """What attacks are run on: a target of `TARGETS` of the defence `against`, else the logits of one of `made`."""
+    def target(self, name: str, against: str, draws: int = 1) -> Any:
+        """What attacks are run on: a target of `TARGETS` of the defence `against`, averaged over `draws` of it, else
+        the logits of one of `made`.
+        """
         if name not in TARGETS and name in self.made:
             name, against = "defense", name
-        key = f"{name} of {against}"
+        key = f"{draws} draws of {name} of {against}"
         if key not in self._built:
-            self._built[key] = TARGETS[name].build(self.defense(against), self.parts)
+            self._built[key] = TARGETS[name].build(self.defense(against), self.parts, draws)
         return self._built[key]
 
     def digest(self, name: str) -> str:

@@ -68,7 +68,8 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         Algorithm 2's. N(0, (1/30)²) is added anew at each step, as the reference does.
       moving_variance: the rule that stops the search in `stop_mse`'s place; None is none.
 
-    Called as ``projector(images, seed=None) -> Projection``, images float32 [N, H, W, C] in [−1, 1]; None is seed 0.
+    Called as ``projector(images, seed=None) -> Projection``, images float32 [N, H, W, C] in [−1, 1]; the seed is an
+    integer, or int32 [N], one for each image; None is 0.
     Image after image goes through one compiled loop, each with weights of its own, drawn from the seed and the image's
     own values, so that an answer does not depend on the batch. The projection is the reconstruction at which the search
     stopped (`converged`) or its last, on the z with that step's noise; `steps` are those behind it, and there are no
@@ -114,16 +115,17 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         self.supports_jit = False  # XLA gains nothing on a CPU's convolutions
         self.built = True  # there is nothing to build but the network, which is
         images = tf.TensorSpec([None, *self.image_shape], tf.float32)
-        signature = [images, tf.TensorSpec([], tf.int32)]
+        signature = [images, tf.TensorSpec([None], tf.int32)]
         self._project = tf.function(self._project_images, input_signature=signature, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        return self._project(tf.cast(images, tf.float32), tf.cast(0 if seed is None else seed, tf.int32))
+        seeds = tf.broadcast_to(tf.cast(0 if seed is None else seed, tf.int32), tf.shape(images)[:1])
+        return self._project(tf.cast(images, tf.float32), seeds)
 
-    def _project_images(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
+    def _project_images(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
         found, done = tf.map_fn(
             lambda row: self._search(*row),
-            (images, _image_seeds(images, seed)),
+            (images, _image_seeds(images, seeds)),
             fn_output_signature=(
                 Reconstruction(
                     tf.TensorSpec(self.image_shape, tf.float32),
@@ -175,7 +177,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         """
         images = tf.convert_to_tensor(image)[tf.newaxis]
         check_images(images, self.image_shape, self.bounds)
-        seed = _image_seeds(images, tf.constant(seed, tf.int32))[0]
+        seed = _image_seeds(images, tf.constant([seed], tf.int32))[0]
         for attempt in range(_ATTEMPTS):
             state = self._start(_attempt_seed(seed, tf.constant(attempt)), rules)
             found, taken = [], 0
@@ -287,9 +289,9 @@ def _normal(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(drawn[:n], shape)
 
 
-def _image_seeds(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A seed for each image, of the caller's and of its own values, int32 [N, 2]."""
-    return tf.stack([tf.fill([tf.shape(images)[0]], seed), fingerprint(images)], axis=1)
+def _image_seeds(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
+    """A seed for each image, of the caller's, int32 [N], and of its own values, int32 [N, 2]."""
+    return tf.stack([seeds, fingerprint(images)], axis=1)
 
 
 def _attempt_seed(seed: tf.Tensor, attempt: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.checks import ChecksImages
-from inc_tf.errors import InputError
+from inc_tf.fit import fitted_encoder, fitted_generator
 from inc_tf.projection.projection import Projection
 from inc_tf.saving import deserialized, serialized
 
@@ -24,15 +24,10 @@ class EncoderProjector(ChecksImages, keras.layers.Layer):
     """
 
     def __init__(self, encoder: keras.Model, generator: keras.Model, **kwargs):
-        super().__init__(**kwargs)
-        if encoder.output_shape != generator.input_shape or encoder.input_shape != generator.output_shape:
-            raise InputError(
-                f"The encoder maps {encoder.input_shape} to {encoder.output_shape} and the generator "
-                f"{generator.input_shape} to {generator.output_shape}; each must take what the other returns."
-            )
-        self.image_shape = generator.output_shape[1:]
-        self.encoder = encoder
-        self.generator = generator
+        super().__init__(**{"dtype": "float32", **kwargs})  # its parts may have another policy
+        self.generator = fitted_generator(generator)
+        self.encoder = fitted_encoder(encoder, self.generator)
+        self.image_shape = self.generator.output_shape[1:]
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         codes = self.encoder(images, training=False)

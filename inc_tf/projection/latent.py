@@ -1,22 +1,29 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
 import math
+import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import psutil
 import tensorflow as tf
+from tqdm import tqdm
 
 from inc_tf.checks import ChecksImages
+from inc_tf.errors import InputError
+from inc_tf.fit import fitted_generator
+from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.rewriting import up_convolved
 from inc_tf.projection.solvers import Adam
-from inc_tf.projection.solvers.protocol import Solution, Solver, activations, check_generator
+from inc_tf.projection.solvers.protocol import Solution, Solver, activations
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
+_SHOWN_AFTER = 2.0  # seconds
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -29,16 +36,16 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
       start: where to start; the default is the paper's, one draw z₀ ~ N(0, 1) for each image. With several restarts the
         best is kept, image by image.
 
-    Called as ``projector(images, seed=None) -> Projection``; None is seed 0. The whole search is one compiled graph,
-    in batches as large as memory allows, and an image's answer does not depend on the others, but for rounding.
+    Called as ``projector(images, seed=None) -> Projection``; an integer, or int32 [N], one for each image; None is 0.
+    The whole search is one compiled graph, in batches as large as memory allows, and an image's projection does not
+    depend on the others, but for rounding.
     Raises `InputError` for a generator that does not map codes to images, that has no gradient or whose codes have no
     dimension, and for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite.
     """
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
-        super().__init__(**kwargs)
-        check_generator(generator)
-        self.generator = generator
+        super().__init__(**{"dtype": "float32", **kwargs})  # the generator may have another policy
+        generator = self.generator = fitted_generator(generator)
         self.image_shape = generator.output_shape[1:]
         self.solver = solver
         self.start = start
@@ -49,35 +56,76 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
-        self._kept: tuple[tuple, tuple[tf.Tensor, ...]] | None = None
+        self._kept: dict[tuple, tuple[tf.Tensor, ...]] = {}
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.
         shared = [tf.TensorSpec(part.shape, part.dtype) for part in self._prepare.get_concrete_function().outputs]
-        specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), scalar, *shared]
+        seeds = tf.TensorSpec([None], tf.int32)
+        specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), seeds, *shared]
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         seed = tf.cast(0 if seed is None else seed, tf.int32)
+        shares = bool(self._prepare.get_concrete_function().outputs)
+        if seed.shape.rank == 1 and shares:
+            return self._seed_by_seed(images, seed)
+        first = tf.reshape(seed, [-1])[0]
+        seeds = tf.broadcast_to(seed, tf.shape(images)[:1])
         if tf.executing_eagerly():
-            found = _unrecorded(self._project)(images, seed, *self._shared(seed))
+            found = self._watched(images, seeds, first)
         else:
-            found = self._project(images, seed, *self._prepare(seed))
+            found = self._project(images, seeds, *self._prepare(first))
         return tf.nest.map_structure(tf.stop_gradient, found)
 
-    def _shared(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """What the start prepares, kept for as long as the seed and the generator's weights stay as they are."""
-        key = (int(seed), *(float(tf.reduce_sum(weight)) for weight in self.generator.weights))
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, _unrecorded(self._prepare)(seed)
-        return self._kept[1]
+    def _watched(self, images: tf.Tensor, seeds: tf.Tensor, first: tf.Tensor) -> Projection:
+        """What `_in_batches` returns, batch by batch, so that it can be watched and stopped."""
+        n, size = len(images), int(self._size(len(images)))
+        project = _unrecorded(self._project)
+        with tqdm(total=n, desc="project", unit="image", delay=_SHOWN_AFTER, leave=False) as shown:
 
-    def _in_batches(self, images: tf.Tensor, seed: tf.Tensor, *shared: tf.Tensor) -> Projection:
+            def in_turn() -> list[Projection]:
+                shared, found = self._shared(first), []
+                for start in range(0, n, size):
+                    rows = tf.minimum(tf.range(start, start + size), n - 1)
+                    found.append(project(tf.gather(images, rows), tf.gather(seeds, rows), *shared))
+                    shown.update(min(size, n - start))
+                return found
+
+            begun = time.monotonic()
+            found = interruptible(in_turn, lambda: time.monotonic() > begun + _SHOWN_AFTER and shown.refresh())
+        return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
+
+    def _seed_by_seed(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
+        """The images of each seed by themselves: they share what the start prepares from it."""
+        if not tf.executing_eagerly():
+            raise InputError(f"{type(self.start).__name__} takes one seed for all images inside a graph.")
+        rows = [tf.where(seeds == seed)[:, 0] for seed in np.unique(seeds)]
+        found = [self.call(tf.gather(images, chosen), seeds[int(chosen[0])]) for chosen in rows]
+        order = tf.argsort(tf.concat(rows, axis=0))
+        return Projection(*(tf.gather(tf.concat(parts, axis=0), order) for parts in zip(*found, strict=True)))
+
+    def _shared(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """What the start prepares, kept for as long as the generator's weights stay as they are; the oldest seed's goes
+        where memory ends.
+        """
+        weights = tuple(float(tf.reduce_sum(weight)) for weight in self.generator.weights)
+        key = (int(seed), *weights)
+        if key not in self._kept:
+            self._kept = {k: parts for k, parts in self._kept.items() if k[1:] == weights}
+            shared = _unrecorded(self._prepare)(seed)
+            room = _MEMORY // max(1, sum(4 * math.prod(part.shape) for part in shared))
+            while len(self._kept) >= max(1, room):
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = shared
+        return self._kept[key]
+
+    def _in_batches(self, images: tf.Tensor, seeds: tf.Tensor, *shared: tf.Tensor) -> Projection:
         n = tf.shape(images)[0]
-        batches = -(-n // self._largest_batch)
-        size = _round_up(-(-n // batches))
-        padded = tf.gather(images, tf.minimum(tf.range(batches * size), n - 1))
+        size = self._size(n)
+        batches = -(-n // size)
+        rows = tf.reshape(tf.minimum(tf.range(batches * size), n - 1), [batches, size])
         projections = tf.map_fn(
-            lambda batch: self._project_batch(batch, seed, shared),
-            tf.reshape(padded, tf.concat([[batches, size], tf.shape(images)[1:]], axis=0)),
+            lambda batch: self._project_batch(tf.gather(images, batch), tf.gather(seeds, batch), shared),
+            rows,
             fn_output_signature=Projection(
                 tf.TensorSpec([None, *self.generator.output_shape[1:]], tf.float32),
                 tf.TensorSpec([None, *self.generator.input_shape[1:]], tf.float32),
@@ -89,9 +137,13 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         )
         return Projection(*(tf.reshape(part, tf.concat([[-1], tf.shape(part)[2:]], 0))[:n] for part in projections))
 
-    def _project_batch(self, images: tf.Tensor, seed: tf.Tensor, shared: tuple[tf.Tensor, ...]) -> Projection:
+    def _size(self, n: tf.Tensor | int) -> tf.Tensor:
+        """How many of `n` images make a batch."""
+        return _round_up(-(-n // -(-n // self._largest_batch)))
+
+    def _project_batch(self, images: tf.Tensor, seeds: tf.Tensor, shared: tuple[tf.Tensor, ...]) -> Projection:
         k = self.generator.input_shape[1]
-        codes = self._draw(images, seed, *shared)
+        codes = self._draw(images, seeds, *shared)
         restarts = self.start.restarts
         found = self._minimize(tf.repeat(images, restarts, axis=0), tf.reshape(codes, [-1, k]))
         best = _best_restart(found, restarts)

@@ -24,7 +24,7 @@ def up_convolved(generator: keras.Model) -> keras.Model:
     graph = keras.Model(generator.inputs[0], generator.outputs[0], name=generator.name)
     if type(generator) not in (keras.Sequential, type(graph)):
         return generator
-    small = {}  # what was doubled, by the id of the result
+    small: dict[int, keras.KerasTensor] = {}  # what was doubled, by the id of the result
 
     def call(layer, *args, **kwargs):
         if _fits(layer) and id(args[0]) in small:

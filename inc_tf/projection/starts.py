@@ -2,8 +2,9 @@
 
 A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers two functions
 for use inside a graph: ``prepare(seed) -> shared``, a tuple of tensors of fixed shape that all images share, for a
-scalar seed of int32, and the one that draws, ``draw(images, seed, *shared) -> codes``, float32 [N, R, k]. What it draws
-for an image does not depend on the others of the batch.
+scalar seed of int32, and the one that draws, ``draw(images, seeds, *shared) -> codes``, float32 [N, R, k], for seeds of
+int32 [N], one for each image. What it draws for an image does not depend on the others of the batch. Where something is
+shared, all images have the seed that it was prepared from.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
+from inc_tf.checks import check_above_zero, check_count
 from inc_tf.errors import InputError
+from inc_tf.fit import fitted_encoder
 from inc_tf.saving import Settings, deserialized, serialized
 
 _CHUNK = 128  # candidates that go through the generator at once
@@ -48,9 +51,13 @@ class Normal(Settings):
     restarts: int = 1
     stddev: float = 1.0
 
-    def __call__(self, images: tf.Tensor, latent_dim: int, seed: tf.Tensor) -> tf.Tensor:
-        """The codes, float32 [N, R, k]."""
-        seeds = tf.stack([tf.fill([tf.shape(images)[0]], seed), fingerprint(images)], axis=1)
+    def __post_init__(self) -> None:
+        check_count(restarts=self.restarts)
+        check_above_zero(stddev=self.stddev)
+
+    def __call__(self, images: tf.Tensor, latent_dim: int, seeds: tf.Tensor) -> tf.Tensor:
+        """The codes, float32 [N, R, k], from each image's seed, int32 [N], or one for all."""
+        seeds = tf.stack([tf.broadcast_to(seeds, tf.shape(images)[:1]), fingerprint(images)], axis=1)
         return tf.map_fn(
             lambda image_seed: tf.random.stateless_normal([self.restarts, latent_dim], image_seed, stddev=self.stddev),
             seeds,
@@ -59,7 +66,7 @@ class Normal(Settings):
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return _nothing, lambda images, seed: self(images, generator.input_shape[1], seed)
+        return _nothing, lambda images, seeds: self(images, generator.input_shape[1], seeds)
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -74,7 +81,7 @@ class Zeros(Settings):
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
-        return _nothing, lambda images, seed: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
+        return _nothing, lambda images, seeds: tf.zeros([tf.shape(images)[0], 1, generator.input_shape[1]])
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -90,10 +97,14 @@ class Nearest(Settings):
     candidates: int = 4096
     stddev: float = 1.0
 
-    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
-        """See the module. Raises `InputError` for more restarts than candidates."""
-        if not 1 <= self.restarts <= self.candidates:
+    def __post_init__(self) -> None:
+        check_count(restarts=self.restarts, candidates=self.candidates)
+        check_above_zero(stddev=self.stddev)
+        if self.restarts > self.candidates:
             raise InputError(f"{self.restarts} restarts of {self.candidates} candidates; there must be 1 to that many.")
+
+    def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
+        """See the module."""
         k = generator.input_shape[1]
 
         def prepare(seed):
@@ -103,7 +114,7 @@ class Nearest(Settings):
             outputs = tf.reshape(outputs, [chunks * _CHUNK, -1])[: self.candidates]
             return tf.reshape(codes, [-1, k])[: self.candidates], outputs, tf.reduce_sum(tf.square(outputs), axis=1)
 
-        def draw(images, seed, codes, outputs, squares):
+        def draw(images, seeds, codes, outputs, squares):
             flat = tf.reshape(images, [tf.shape(images)[0], -1])
             # ‖G(z)‖² − 2⟨G(z), x⟩ orders the candidates of an image as their distances do.
             order = squares - 2 * tf.matmul(flat, outputs, transpose_b=True)
@@ -124,19 +135,14 @@ class FromEncoder(keras.layers.Layer):
     restarts = 1
 
     def __init__(self, encoder: keras.Model, **kwargs):
-        super().__init__(**kwargs)
-        self.encoder = encoder
+        super().__init__(**{"dtype": "float32", **kwargs})  # the encoder may have another policy
+        self.encoder = fitted_encoder(encoder)
         self.built = True  # there is nothing to build but the encoder, which is
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module. Raises `InputError` where E does not map G's images to G's codes."""
-        maps = (self.encoder.input_shape, self.encoder.output_shape)
-        wanted = (generator.output_shape, generator.input_shape)
-        if maps != wanted:
-            raise InputError(
-                f"The encoder maps {maps[0]} to {maps[1]}; for this generator it must map {wanted[0]} to {wanted[1]}."
-            )
-        return _nothing, lambda images, seed: self.encoder(images, training=False)[:, tf.newaxis]
+        encoder = fitted_encoder(self.encoder, generator)
+        return _nothing, lambda images, seeds: encoder(images, training=False)[:, tf.newaxis]
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder)}

@@ -81,15 +81,15 @@ def project(
 
     Returns: the number of `images` projected, in this run and before, of those `accepted`, and the ids of those
     `skipped` because they cannot be read. Raises `InputError` for a source with no images or one that has changed since
-    the run began, an `out` that holds another run's projections or the source, and where `zoo.load` and
-    `cluster.connect` do.
+    the run began, an `out` that holds another run's projections or lies in the source, a
+    defence that does not project, and where `zoo.load` and `cluster.connect` do.
     """
     _check_apart(Path(source), out)
     listing = list(_listing(source))
     cut = list(blocks(source, block))
     declared, named = zoo.understand(name)
     made = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
-    defense = zoo.load(**made)
+    defense = zoo.projecting(zoo.load(**made), name)
     agreement = cluster.Agreement.on([declared.checkpoints[p] for p in named.parts if p in declared.checkpoints])
     run = {"source": source, "block": block, "seed": seed, "defense": configuration(defense)}
     _claim(out, run, listing)
@@ -194,7 +194,7 @@ def _claim(out: Path, run: dict, listing: list[dict]) -> None:
         raise InputError(f"{str(out)!r} is not a folder.")
     claim = out / _RUN
     if not claim.exists():
-        if out.exists() and any(out.glob("*.parquet")):
+        if out.exists() and any(file.name != _INPUT for file in out.glob("*.parquet")):
             raise InputError(f"{str(out)!r} holds Parquet files that are not of `inc project`: name another folder.")
         out.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.Table.from_pylist(listing), out / _INPUT, compression="zstd")

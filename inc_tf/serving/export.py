@@ -46,20 +46,14 @@ def export_named(
     if model.endswith(".keras"):
         if (steps, threshold, classifier) != (None, None, None):
             raise InputError(f"{model!r} was saved with its search, threshold and classifier; they cannot be replaced.")
-        return export(_defense(load_file(Path(model)), model), directory, name or Path(model).stem, dtype=dtype)
+        return export(zoo.projecting(load_file(Path(model)), model), directory, name or Path(model).stem, dtype=dtype)
     source, named = zoo.understand(model)
     defense = zoo.load(model, steps=steps, threshold=threshold, classifier=classifier)
     made_of = [source.checkpoints[part] for part in named.parts if part in source.checkpoints]
     hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in made_of}
     return export(
-        _defense(defense, model), directory, name or model, dtype=dtype, dataset=source.name, checkpoints=hashes
+        zoo.projecting(defense, model), directory, name or model, dtype=dtype, dataset=source.name, checkpoints=hashes
     )
-
-
-def _defense(model: keras.Model, name: str) -> InvertAndClassify:
-    if not isinstance(model, InvertAndClassify):
-        raise InputError(f"{name!r} is a {type(model).__name__}; only a defence that projects can be exported.")
-    return model
 
 
 def export(

@@ -7,7 +7,8 @@ import tensorflow as tf
 from attack_measures import predictions, success
 
 import inc_tf as inc
-from inc_tf.attacks import combined, fgsm, substitute
+from inc_tf.attacks import fgsm, query
+from inc_tf.training import train_inversion_encoder, train_substitute
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,7 @@ def train():
 @pytest.fixture(scope="module")
 def answers(model, train):
     """Of an oracle that takes every class for the next one, so that it cannot be mistaken for the model."""
-    return substitute.query(
-        lambda images: (tf.argmax(model(images), axis=1) + 1) % 10, model, train.images, bounds=train.bounds
-    )
+    return query(lambda images: (tf.argmax(model(images), axis=1) + 1) % 10, model, train.images, bounds=train.bounds)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def test_query_adds_the_inner_classifiers_adversarial_inputs(answers, model, tra
 
 
 def test_substitute_learns_the_oracle_and_its_attacks_transfer(answers, model, data, tmp_path):
-    network = substitute.train_substitute(model, answers, steps=400, directory=tmp_path / "run")
+    network = train_substitute(model, answers, steps=400, directory=tmp_path / "run")
     shifted = (data.labels + 1) % 10
     assert [type(layer) for layer in network.layers] == [type(layer) for layer in model.layers]
     assert success(network, data.images, shifted) < 0.15
@@ -51,7 +50,7 @@ def test_substitute_learns_the_oracle_and_its_attacks_transfer(answers, model, d
 
 def test_a_substitute_repeats_itself_with_its_seed(answers, model, data, tmp_path):
     networks = [
-        substitute.train_substitute(model, answers, seed=seed, steps=5, directory=tmp_path / str(i))
+        train_substitute(model, answers, seed=seed, steps=5, directory=tmp_path / str(i))
         for i, seed in enumerate((1, 1, 2))
     ]
     first, again, other = (network(data.images).numpy() for network in networks)
@@ -61,13 +60,13 @@ def test_a_substitute_repeats_itself_with_its_seed(answers, model, data, tmp_pat
 
 def test_substitute_refuses_too_few_answers(answers, model, tmp_path):
     with pytest.raises(inc.InputError, match="There are 5 answers; there must be at least 10"):
-        substitute.train_substitute(model, answers.take(5), directory=tmp_path / "run")
+        train_substitute(model, answers.take(5), directory=tmp_path / "run")
 
 
 def test_encoder_learns_the_inversion_and_is_attacked_through(generator, tmp_path):
     codes = np.random.default_rng(0).uniform(0, 1, (300, 4)).astype(np.float32)
     images = generator(codes).numpy()
-    encoder = combined.train_inversion_encoder(generator, images, codes, steps=150, directory=tmp_path / "run")
+    encoder = train_inversion_encoder(generator, images, codes, steps=150, directory=tmp_path / "run")
     assert np.mean(np.square(encoder(images) - codes)) < 0.01
     brighter = keras.Sequential([keras.layers.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
     kernel = np.zeros((28, 28, 2), np.float32)
@@ -86,6 +85,6 @@ def test_encoder_learns_the_inversion_and_is_attacked_through(generator, tmp_pat
 @pytest.mark.parametrize("shape", [(9, 4), (10, 3)])
 def test_encoder_refuses_codes_of_another_shape(generator, tmp_path, shape):
     with pytest.raises(inc.InputError, match=r"they must be \[10, 4\], one for each image"):
-        combined.train_inversion_encoder(
+        train_inversion_encoder(
             generator, np.zeros((10, 28, 28, 1), np.float32), np.zeros(shape, np.float32), directory=tmp_path / "run"
         )

@@ -44,7 +44,7 @@ STAND_INS = {
     "straight through": partial(straight_through, through=onto_the_range),
     "straight through, two seeds": partial(straight_through, through=onto_the_range, seeds=(0, 1)),
     "unrolled": partial(unrolled, steps=100),
-    "unrolled from an encoder": partial(unrolled, steps=100, encoder=lambda x: tf.reshape(x, [-1, 4])[:, :2] / 2),
+    "unrolled from an encoder": partial(unrolled, steps=100, start=lambda x: tf.reshape(x, [-1, 4])[:, :2] / 2),
     "implicit": implicit,
 }
 

@@ -36,7 +36,7 @@ def assert_one_sentence(printed: str, sentence: str) -> None:
         (["reproduce", "figure_3", "--dataset", "digits", "--out", "a-file"], "is not a folder"),
     ],
 )
-def test_a_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
+def test_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a-file").touch()
     done = CliRunner().invoke(main, words)
@@ -46,7 +46,7 @@ def test_a_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
 
 
-def test_a_data_directory_without_the_data_set_is_one_sentence(tmp_path):
+def test_data_directory_without_the_data_set_is_one_sentence(tmp_path):
     done = inc(
         "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"
     )
@@ -70,7 +70,7 @@ def test_checkpoints_are_listed_and_verified():
     assert json.loads(card.stdout) == checkpoints.card("digits-vae")
 
 
-def test_an_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
+def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     for name in ("digits-vae.json", "digits-vae.keras"):
         content = (checkpoints.directory() / name).read_bytes()
         (tmp_path / name).write_bytes(content if name.endswith("json") else content[:-1])

@@ -9,6 +9,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from inc_tf import data
+from inc_tf.data import celeba as celeba_source
+from inc_tf.data import mnist as mnist_source
 from inc_tf.errors import InputError
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port: refuses at once
@@ -47,7 +49,7 @@ def test_mnist_is_the_real_one(mnist):
 
 def test_mnist_keeps_5000_training_images_back(mnist):
     splits = tfds.builder("mnist", data_dir=os.environ["TFDS_DATA_DIR"]).info.splits
-    assert [splits[data._MNIST_SLICES[split]].num_examples for split in data.SPLITS] == [55000, 5000, 10000]
+    assert [splits[mnist_source._SLICES[split]].num_examples for split in data.SPLITS] == [55000, 5000, 10000]
     assert len(data.load("mnist", "validation")) == 5000
 
 
@@ -87,7 +89,7 @@ def test_celeba_may_be_a_plain_folder(celeba_folder):
     np.testing.assert_allclose([validation.images.mean(), test.images.mean()], [-0.6, 0.6], atol=1e-6)
 
 
-def test_a_celeba_folder_that_is_not_whole_is_refused(celeba_folder):
+def test_rejects_celeba_folder_that_is_not_whole(celeba_folder):
     first = celeba_folder / "000001.jpg"
     whole = first.read_bytes()
     first.write_bytes(tf.io.encode_jpeg(np.zeros((64, 64, 3), np.uint8)).numpy())
@@ -106,12 +108,12 @@ def test_a_celeba_folder_that_is_not_whole_is_refused(celeba_folder):
 
 def test_celeba_that_is_nowhere_to_be_had_says_where_to_put_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(data, "_CELEBA_SOURCE", NOWHERE)
+    monkeypatch.setattr(celeba_source, "_DOWNLOAD", NOWHERE)
     with pytest.raises(InputError, match=r"has no data set 'celeb_a'.*img_align_celeba/"):
         data.load("celeb_a")
 
 
-def test_a_partial_celeba_is_refused(monkeypatch, tmp_path, celeba):
+def test_rejects_partial_celeba(monkeypatch, tmp_path, celeba):
     source = next(Path(os.environ["TFDS_DATA_DIR"]).glob("celeb_a/*"))
     target = tmp_path / "celeb_a" / source.name
     target.mkdir(parents=True)
@@ -172,7 +174,7 @@ def test_the_first_photographs_are_those_that_can_be_read(photographs):
         (None, r"has no labels\.txt"),
     ],
 )
-def test_a_folder_whose_list_is_wrong_is_refused(photographs, listed, sentence):
+def test_rejects_folder_whose_list_is_wrong(photographs, listed, sentence):
     (photographs / "labels.txt").unlink()
     if listed is not None:
         (photographs / "labels.txt").write_text(listed)
@@ -207,8 +209,8 @@ def test_take_and_batches(digits):
             digits.take(n)
 
 
-def test_unknown_names_are_refused():
-    with pytest.raises(InputError, match="no data set 'mnits'; there are mnist, celeb_a, digits"):
+def test_rejects_unknown_names():
+    with pytest.raises(InputError, match=r"no data set 'mnits'; there are .*mnist.* Did you mean 'mnist'"):
         data.load("mnits")
     with pytest.raises(InputError, match="no split 'dev'; there are train, validation, test"):
         data.load("digits", "dev")
@@ -217,13 +219,13 @@ def test_unknown_names_are_refused():
 def test_without_data_and_network_the_digits_stand_in(monkeypatch, tmp_path):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(data, "_MNIST_SOURCE", NOWHERE)
+    monkeypatch.setattr(mnist_source, "_DOWNLOAD", NOWHERE)
     assert data.mnist_or_digits() == "digits"
 
 
-def test_a_data_directory_without_mnist_is_a_mistake_not_a_wish_for_digits(monkeypatch, tmp_path):
+def test_data_directory_without_mnist_is_a_mistake_not_a_wish_for_digits(monkeypatch, tmp_path):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(data, "_MNIST_SOURCE", NOWHERE)
+    monkeypatch.setattr(mnist_source, "_DOWNLOAD", NOWHERE)
     for ask in (data.mnist_or_digits, lambda: data.load("mnist")):
         with pytest.raises(InputError, match="has no data set 'mnist'") as error:
             ask()
@@ -231,10 +233,10 @@ def test_a_data_directory_without_mnist_is_a_mistake_not_a_wish_for_digits(monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_host_that_answers_is_reachable_and_one_that_does_not_is_not():
+def test_host_that_answers_is_reachable_and_one_that_does_not_is_not():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    assert data._reachable(f"http://127.0.0.1:{server.server_port}/")
+    assert data.tfds.reachable(f"http://127.0.0.1:{server.server_port}/")
     server.shutdown()
     server.server_close()
-    assert not data._reachable(NOWHERE)
+    assert not data.tfds.reachable(NOWHERE)

@@ -1,40 +1,16 @@
-"""A user's own classifier and generator: the page of attacks, and what is no model or no data."""
+"""A user's own models: the page of attacks, from the command line and from a notebook, and what is refused."""
 
 import json
 import re
 
-import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import inc_tf as inc
 from inc_tf.cli.main import main
-from inc_tf.evaluation import page
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Two classes of 6×6 images, brighter above or below, a generator of just such, and an encoder."""
-    keras.utils.set_random_seed(0)
-    folder = tmp_path_factory.mktemp("files")
-    above = np.zeros((6, 6, 1), np.float32)
-    above[:3] = 1 / 18
-    basis = np.stack([above.ravel(), above[::-1].ravel()])
-    generator = keras.Sequential(
-        [keras.layers.Input((2,)), keras.layers.Dense(36, activation="sigmoid"), keras.layers.Reshape((6, 6, 1))]
-    )
-    generator.layers[0].set_weights([18 * basis, np.zeros(36, np.float32)])
-    flat = [keras.layers.Input((6, 6, 1)), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False)]
-    classifier, encoder = keras.Sequential(flat), keras.models.clone_model(keras.Sequential(flat))
-    classifier.layers[1].set_weights([20 * basis.T])
-    encoder.layers[1].set_weights([4 * basis.T])
-    for name, model in (("classifier", classifier), ("generator", generator), ("encoder", encoder)):
-        model.save(folder / f"{name}.keras")
-    means = np.random.default_rng(0).uniform(0.3, 0.7, (12, 2)).astype(np.float32)
-    images = np.repeat(means, 18, axis=1).reshape(-1, 6, 6, 1)
-    np.savez(folder / "two.npz", images=images, labels=(means[:, 1] > means[:, 0]).astype(np.int64))
-    return folder
+from inc_tf.errors import InputError
+from inc_tf.saving import load_file
 
 
 def run(files, *words: str, **replaced: str):
@@ -43,19 +19,15 @@ def run(files, *words: str, **replaced: str):
     return CliRunner().invoke(main, ["evaluate", *parts, "--out", str(files / "out"), "--quiet", *words])
 
 
-def test_the_page_of_ones_own_models(files, monkeypatch):
-    found_on = (page.ON_CLASSIFIER, page.ON_AUTOENCODER, page.ON_SEARCH, page.ON_ITSELF)
-    for attacks in (*found_on, page.WITHOUT_GRADIENT):
-        for attack, settings in attacks.items():
-            if attack == "fgsm":
-                continue
-            efforts = {"queries", "steps", "probes"} & settings.keys() or {"steps"}
-            monkeypatch.setitem(attacks, attack, {**settings, **dict.fromkeys(efforts, 3)})
-    monkeypatch.setattr(page, "CHECK_STEPS", (1, 3))
+def accuracies(rows: list[dict]) -> dict[tuple, float]:
+    return {(r["defense"], r["attack"], r["epsilon"]): r["value"] for r in rows if r["metric"] == "accuracy"}
+
+
+def test_page_of_ones_own_models(files, short_attacks):
     answer = run(files, "--encoder", str(files / "encoder.keras"), "--epsilon", "0.05", "--epsilon", "0.3")
     assert answer.exit_code == 0, answer.output
     record = json.loads((files / "out" / "evaluate-two.json").read_text())
-    found = {(r["defense"], r["attack"], r["epsilon"]): r["value"] for r in record["rows"] if r["metric"] == "accuracy"}
+    found = accuracies(record["rows"])
     assert {defense for defense, *_ in found} == {"undefended", "autoencode", "inc", "inc-fast"}
     for defense in ("undefended", "autoencode", "inc", "inc-fast"):
         assert found[defense, "clean", 0.0] == 1.0
@@ -68,6 +40,49 @@ def test_the_page_of_ones_own_models(files, monkeypatch):
     assert record["checkpoints"].keys() == {"classifier", "generator", "encoder"}
     assert "| a planted hole is found " in answer.output
     assert re.search(r"INC withstands who knows it +\| (holds in part|does not hold)", answer.output)
+
+
+def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
+    models = {part: load_file(files / f"{part}.keras") for part in ("classifier", "generator", "encoder")}
+    projector = inc.LatentProjector(models["generator"], inc.Adam(0.05, steps=60), inc.Zeros())
+    defense = inc.InvertAndClassify(models["classifier"], projector)
+    two = inc.data.load_archive(files / "two.npz")
+    given = {"encoder": models["encoder"], "epsilons": (0.05, 0.3), "searched": 3, "out": tmp_path, "quiet": True}
+    settings = {"square": {"queries": 3}}
+    found = inc.evaluate(defense, two.images, two.labels, settings=settings, **given)
+    rows = accuracies(found.record.rows)
+    assert {name for name, *_ in rows} == {"defense", "inc-fast", "undefended", "autoencode"}
+    attacked = inc.attacks.fgsm(models["classifier"], two.images, two.labels, bounds=two.bounds, epsilon=0.3)
+    for name, right in {
+        "defense": defense(attacked).predictions.numpy() == two.labels,
+        "undefended": models["classifier"](attacked).numpy().argmax(axis=1) == two.labels,
+    }.items():
+        assert rows[name, "fgsm", 0.3] == pytest.approx(np.mean(right))
+        assert rows[name, "worst-case", 0.3] <= np.mean(right)
+    # What has no search is attacked through its own answers, each by itself.
+    answers = models["classifier"]
+    square = inc.attacks.square(
+        answers, two.images[:3], two.labels[:3], bounds=two.bounds, seed=0, epsilon=0.3, queries=3
+    )
+    assert rows["undefended", "square", 0.3] == np.mean(answers(square).numpy().argmax(axis=1) == two.labels[:3])
+    assert str(found) == found.table
+    assert "| defense " in found.table
+    assert "worst case of all attacks, n = 3" in found.plot().axes[0].get_title()
+    before = {path.name for path in (tmp_path / "units").iterdir()}
+    again = inc.evaluate(defense, two.images, two.labels, settings=settings, **given)
+    assert again.record.rows == found.record.rows
+    assert {path.name for path in (tmp_path / "units").iterdir()} == before
+    inc.evaluate(defense, two.images, two.labels, settings={"square": {"queries": 4}}, **given)
+    assert {path.name for path in (tmp_path / "units").iterdir()} > before
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_rejects_images_and_labels_that_do_not_fit(files, number):
+    defense = load_file(files / "classifier.keras")
+    images, labels = np.full((2, 6, 6, 1), 0.5, np.float32), np.zeros(2, np.int64)
+    bad, sentence = [(images + 1, "outside"), (images[..., 0], "shape")][number]
+    with pytest.raises(InputError, match=sentence):
+        inc.evaluate(defense, bad, labels, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +108,7 @@ def test_what_does_not_fit_is_one_sentence(files, replaced, sentence):
     assert not (files / "out" / "evaluate-other.json").exists()
 
 
-def test_an_archive_comes_back_as_it_was_saved(files):
+def test_archive_comes_back_as_it_was_saved(files):
     data = inc.data.load_archive(files / "two.npz", (0.0, 1.0))
     assert (data.name, len(data), data.bounds) == ("two", 12, (0.0, 1.0))
     assert data.images.dtype == np.float32

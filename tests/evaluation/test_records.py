@@ -8,7 +8,7 @@ from inc_tf.evaluation.records import Record
 from inc_tf.saving import write_text
 
 
-def test_a_record_has_the_form_that_is_agreed(tmp_path):
+def test_record_has_the_agreed_form(tmp_path):
     record = Record("figure_3", "inc reproduce figure_3", "mnist", True, 0, {"mnist-vae": "ab"})
     estimate = estimates.share(np.arange(10) < 7)
     record.add(estimate, metric="accuracy", defense="inc", attack="fgsm", epsilon=0.1, paper=0.9)
@@ -28,7 +28,7 @@ def test_a_record_has_the_form_that_is_agreed(tmp_path):
     assert record.select(defense="undefended") == []
 
 
-def test_a_write_that_fails_leaves_the_earlier_file(tmp_path):
+def test_write_that_fails_leaves_the_earlier_file(tmp_path):
     path = tmp_path / "folder" / "table.md"
     write_text(path, "whole")
     with pytest.raises(UnicodeEncodeError):

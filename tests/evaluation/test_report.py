@@ -30,7 +30,7 @@ def results(tmp_path) -> Path:
     return folder
 
 
-def test_the_page_has_every_figure_of_every_record():
+def test_page_has_every_figure_of_every_record():
     page = report.page(DOCS / "results", DOCS)
     for path in RECORDS:
         record = json.loads(path.read_text())
@@ -73,7 +73,7 @@ def test_what_may_not_be_passed_on_is_not_shown(results, tmp_path):
     assert "| 10 min " in page
 
 
-def test_what_has_no_record_is_named(results, tmp_path):
+def test_names_what_has_no_record(results, tmp_path):
     missing = [line for line in report.page(results, tmp_path).splitlines() if "no record yet" in line]
     assert any(line.startswith("| Table 2") and "ImageNet" in line for line in missing)
     assert not any("Figure 10" in line for line in missing)  # which may not be shown
@@ -84,7 +84,7 @@ def test_the_command_line_writes_the_page(results, tmp_path):
     assert answer.output.split() == [str(tmp_path / "page.md")]
 
 
-def test_a_folder_that_is_none_of_records_is_refused(results, tmp_path):
+def test_rejects_folder_without_records(results, tmp_path):
     with pytest.raises(InputError, match="holds no records"):
         report.page(tmp_path / "nowhere", tmp_path)
     (results / "figure_3.md").unlink()

@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 import ray
 from click.testing import CliRunner
-from inc_tf.evaluation.experiment import Checkpoints
 
 from inc_tf import checkpoints
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
 from inc_tf.evaluation.cluster import Agreement
+from inc_tf.evaluation.run import CheckpointParts
 from inc_tf.evaluation.units import Blueprint, Cluster, Unit
 
 pytestmark = pytest.mark.slow
 
 AGREEMENT = Agreement.on(["digits-classifier"])
-BLUEPRINT = Blueprint("digits", (0.0, 1.0), 0, Checkpoints((("classifier", "digits-classifier"),)), AGREEMENT)
+BLUEPRINT = Blueprint(CheckpointParts("digits", (("classifier", "digits-classifier"),)), 0, AGREEMENT)
+
+
+def numbered(i: int, function) -> Unit:
+    """The unit of that number, which computes `function(bench, i)`."""
+    return Unit({"unit": i}, lambda bench: function(bench, i), f"unit {i}")
 
 
 def compute(units: list[Unit], blueprint: Blueprint = BLUEPRINT) -> tuple[dict, dict]:
@@ -33,7 +38,7 @@ def compute(units: list[Unit], blueprint: Blueprint = BLUEPRINT) -> tuple[dict, 
     return found, Cluster("local").compute(blueprint, units, done)
 
 
-def test_the_record_is_that_of_one_process(ray_here, tmp_path):
+def test_record_is_that_of_one_process(ray_here, tmp_path):
     words = ["reproduce", "figure_15", "--dataset", "digits", "--n", "20", "--quiet", "--json"]
     records = []
     for more in (["--ray"], []):
@@ -52,7 +57,7 @@ def test_the_record_is_that_of_one_process(ray_here, tmp_path):
     assert len(list((tmp_path / "units").glob("*.npz"))) == len(list((tmp_path / "here" / "units").glob("*.npz")))
 
 
-def test_a_unit_whose_worker_dies_is_tried_again_and_counted_once(ray_here, tmp_path):
+def test_unit_whose_worker_dies_is_tried_again_and_counted_once(ray_here, tmp_path):
     def dies_at_first(bench, i):
         marker = tmp_path / str(i)
         if i == 3 and not marker.exists():
@@ -60,31 +65,24 @@ def test_a_unit_whose_worker_dies_is_tried_again_and_counted_once(ray_here, tmp_
             os._exit(1)
         return {"a": np.array(i)}
 
-    units = [Unit({"unit": i}, None, lambda bench, i=i: dies_at_first(bench, i)) for i in range(8)]
-    found, failed = compute(units)
+    found, failed = compute([numbered(i, dies_at_first) for i in range(8)])
     assert found == {i: i for i in range(8)}
     assert failed == {}
     assert [path.name for path in tmp_path.iterdir()] == ["3"]
 
 
-def test_what_fails_for_good_is_named_with_its_error_and_the_rest_is_kept(ray_here):
+def test_names_what_fails_for_good_and_keeps_the_rest(ray_here):
     def divide(bench, i):
         return {"a": np.array(12 // i)}
 
-    found, failed = compute([Unit({"unit": i}, None, lambda bench, i=i: divide(bench, i)) for i in range(4)])
+    found, failed = compute([numbered(i, divide) for i in range(4)])
     assert found == {1: 12, 2: 6, 3: 4}
-    assert list(failed) == ['{"unit": 0}']
-    assert "ZeroDivisionError" in failed['{"unit": 0}']
+    assert list(failed) == ["unit 0"]
+    assert "ZeroDivisionError" in failed["unit 0"]
 
 
-def test_shards_of_the_same_images_that_fail_are_named_each(ray_here, digits):
-    units = [Unit({"attack": "fgsm"}, part, lambda bench: {"a": np.array(1 // 0)}) for part in digits.take(6).shards(2)]
-    _, failed = compute(units)
-    assert sorted(failed) == [json.dumps({"attack": "fgsm", "images": [i, i + 2]}) for i in (0, 2, 4)]
-
-
-def test_a_worker_with_another_version_or_checkpoint_says_so(ray_here):
-    unit = Unit({"unit": 0}, None, lambda bench: {"a": np.array(0)})
+def test_refuses_worker_with_another_version_or_checkpoint(ray_here):
+    unit = numbered(0, lambda bench, i: {"a": np.array(i)})
     with pytest.raises(InputError, match=r"A worker has inc-tf .*, and the run is of 0\.0\.1"):
         compute([unit], replace(BLUEPRINT, agreement=replace(AGREEMENT, version="0.0.1")))
     other = replace(AGREEMENT, hashes=(("digits-classifier", "0" * 64),))
@@ -93,7 +91,7 @@ def test_a_worker_with_another_version_or_checkpoint_says_so(ray_here):
     assert checkpoints.card("digits-classifier")["sha256"][:12] in str(error.value)
 
 
-def test_an_unreachable_cluster_is_one_sentence(tmp_path):
+def test_unreachable_cluster_is_one_sentence(tmp_path):
     ray.shutdown()
     words = ["reproduce", "figure_12", "--dataset", "digits", "--n", "4", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(main, [*words, "--ray", "127.0.0.1:1"])

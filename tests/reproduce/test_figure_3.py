@@ -9,6 +9,16 @@ from inc_tf import data
 from inc_tf.cli.main import main
 
 N = 6
+BEFORE = {
+    0.0: (1.0, 1.0, 1.14778),
+    0.05: (1.0, 1.0, 1.671527),
+    0.1: (2 / 3, 1.0, 2.612687),
+    0.15: (1 / 3, 5 / 6, 3.620025),
+    0.2: (1 / 3, 5 / 6, 4.626328),
+    0.25: (0.0, 5 / 6, 5.607491),
+    0.3: (0.0, 2 / 3, 6.540772),
+}
+"""What the script said before it was rewritten, by ε: accuracy undefended and behind INC, and INC's mean distance."""
 
 
 def run(out, *words: str) -> str:
@@ -43,6 +53,15 @@ def test_it_writes_a_record_a_table_and_a_plot_and_prints_the_table(results):
     assert all(row["low"] <= row["value"] <= row["high"] and row["n"] == N for row in record["rows"])
     assert (out / "figure_3-digits.md").read_text().strip() in printed
     assert (out / "figure_3-digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_says_what_it_said_before(results):
+    rows = json.loads((results[0] / "figure_3-digits.json").read_text())["rows"]
+    found = {(row["defense"], row["metric"], row["epsilon"]): row["value"] for row in rows}
+    for epsilon, (undefended, inc_accuracy, distance) in BEFORE.items():
+        assert found["undefended", "accuracy", epsilon] == undefended
+        assert found["inc", "accuracy", epsilon] == inc_accuracy
+        assert found["inc", "distance", epsilon] == pytest.approx(distance, rel=1e-4)
 
 
 def test_its_figures_are_those_of_the_library(results, classifier, vae, digits):

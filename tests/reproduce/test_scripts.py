@@ -1,18 +1,23 @@
 """Every script runs, quick, on the bundled digits, and writes a record of the agreed form."""
 
+import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from inc_tf.reproduce import adaptive_generators, table_1
 
 import inc_tf as inc
+from inc_tf import zoo
 from inc_tf.cli.main import main
-from inc_tf.evaluation import page, sweep
-from reproduce import adaptive_generators, table_1
+from inc_tf.evaluation import page
+
+pytestmark = pytest.mark.slow
 
 SCRIPTS = {
-    "adaptive": ["--n", "2", "--n-dear", "2", "--epsilon", "0.3"],
+    "adaptive": ["--n", "2", "--n-search", "2", "--epsilon", "0.3"],
     "adaptive_generators": ["--n", "2", "--n-search", "1", "--epsilon", "0.3"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
@@ -32,7 +37,7 @@ SCRIPTS = {
 }
 
 
-def test_the_command_line_finds_every_script():
+def test_command_line_finds_every_script():
     folder = Path(__file__).parents[2] / "reproduce"
     scripts = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
     assert scripts == {*SCRIPTS, "figure_3", "began_training", "table_2", "figure_10", "adaptive_dip"}
@@ -44,25 +49,23 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("results")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_writes_its_record_table_and_plot(name, out, monkeypatch):
-    # A short search: what a long one finds is tested with the solvers and with Figure 3.
-    monkeypatch.setitem(sweep.SEARCHES["mnist"], "inc", (inc.Adam(steps=50), inc.Normal()))
+@pytest.fixture
+def short(short_attacks, monkeypatch):
+    """A short search and short attacks: what long ones find is tested with the solvers, with Figure 3 and with each."""
+    search = zoo.DEFENSES["inc"]
+    zoo.register(replace(search, build=lambda parts: zoo.inverting(parts, inc.Adam(steps=50), inc.Normal())))
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
-    # All of its attacks run in test_evaluate.py, on small models.
-    monkeypatch.setattr(
-        page, "ON_CLASSIFIER", {"fgsm": {}, "pgd": {"steps": 2}, "pgd-l2": {"steps": 2, "norm": 2}}
-    )
-    monkeypatch.setattr(page, "ON_AUTOENCODER", {"autoencode-pgd": {"steps": 2}})
-    monkeypatch.setattr(page, "ON_SEARCH", {"implicit": {"steps": 2}, "implicit-l2": {"steps": 2, "norm": 2}})
-    monkeypatch.setattr(page, "ON_ITSELF", {"own": {"steps": 2}})
-    monkeypatch.setattr(page, "WITHOUT_GRADIENT", {"square": {"queries": 2}})
-    for attack in ("autoencode-pgd", "unrolled", "implicit"):
-        monkeypatch.setitem(adaptive_generators.ATTACKS["mnist"][attack], "steps", 2)
-    monkeypatch.setattr(page, "CHECK_STEPS", (1, 2))
-    monkeypatch.setattr(page, "CHECK_RESTARTS", (1, 2))
+    for settings in adaptive_generators.ATTACKS["mnist"].values():
+        if settings:
+            monkeypatch.setitem(settings, "steps", 2)
+    monkeypatch.setattr(page, "budget", functools.partial(page.budget, steps=(1, 2), restarts=(1, 2)))
+    yield
+    zoo.register(search)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_writes_its_record_table_and_plot(name, out, short):
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
     answer = CliRunner().invoke(main, words, catch_exceptions=False)
     assert answer.exit_code == 0

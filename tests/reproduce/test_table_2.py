@@ -15,14 +15,14 @@ import inc_tf as inc
 from inc_tf.cli.main import main
 from inc_tf.errors import InputError
 from inc_tf.evaluation import photographs
-from inc_tf.evaluation.units import Bench
+from inc_tf.evaluation.run import Run
 
 SIZE, N, STEPS = 32, 4, 60
 CLASSES = 3
 
 
 def small_network(shape: tuple[int, int, int], channels: int) -> keras.Model:
-    """In the skip network's place, which is slow to build and is tested on its own."""
+    """Instead of the skip network, which is slow to build and is tested on its own."""
     layers = keras.layers
     return keras.Sequential(
         [
@@ -85,7 +85,7 @@ def shards(folder, tmp_path_factory):
     for i, out in enumerate(outs, start=1):
         done = run("table_2", folder, out, "--shard", f"{i}/2")
         assert done.exit_code == 0, done.output
-        assert "1 files are no images and were skipped: broken.png." in done.output
+        assert "1 files are not images and were skipped: broken.png." in done.output
     return outs
 
 
@@ -112,11 +112,11 @@ def test_a_record_says_its_command_as_one_would_type_it(shards, out, folder):
 def test_it_writes_a_record_a_table_and_a_plot(out, folder):
     record = record_in(out, folder)
     assert record["deviations"] == [
-        "colours in the place of ResNet152.",
-        f"A folder of images, '{folder.name}', in the place of ImageNet's validation images.",
-        "1 files are no images and were skipped: broken.png.",
-        "A skip network of 2 channels in the place of 128.",
-        "At most 60 steps in the place of the paper's 500.",
+        "colours instead of ResNet152.",
+        f"A folder of images, '{folder.name}', instead of ImageNet's validation images.",
+        "1 files are not images and were skipped: broken.png.",
+        "A skip network of 2 channels instead of 128.",
+        "At most 60 steps instead of the paper's 500.",
     ]
     assert record["checkpoints"]["colours"] == inc.checkpoints.sha256(folder / "classifier.keras")
     accuracies = {
@@ -188,14 +188,14 @@ def test_a_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, m
 
 
 def test_a_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monkeypatch):
-    def elsewhere(self, units, total):
-        blueprint, sent = pickle.loads(pickle.dumps((self.blueprint(), list(units))))
-        bench = Bench(blueprint.dataset, blueprint.bounds, blueprint.seed, blueprint.models())
+    def elsewhere(self, units, total, file):
+        blueprint, sent = pickle.loads(pickle.dumps((self._blueprint, list(units))))
+        bench = blueprint.bench()
         assert len(sent) == total
         for unit in sent:
-            self.file(unit, unit.compute(bench), 1.0)
+            file(unit, unit.compute(bench), 1.0)
 
-    monkeypatch.setattr(photographs.Photographs, "ahead", elsewhere)
+    monkeypatch.setattr(Run, "ahead", elsewhere)
     monkeypatch.setattr(photographs.Photographs, "_compute", None)
     assert run("table_2", folder, tmp_path).exit_code == 0
     assert record_in(tmp_path, folder, "table_2")["rows"] == record_in(out, folder, "table_2")["rows"]
@@ -203,7 +203,7 @@ def test_a_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monke
 
 def test_a_worker_with_another_classifier_is_refused(folder):
     with pytest.raises(InputError, match=r"A worker has another classifier '.*classifier\.keras'"):
-        photographs.Models(str(folder / "classifier.keras"), 2, STEPS, "0" * 64)()
+        photographs.PhotographParts(str(folder / "classifier.keras"), 2, STEPS, "0" * 64)()
 
 
 def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):

@@ -212,3 +212,12 @@ def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
 def test_what_ships_has_not_collapsed():
     model, real = checkpoints.load("celeba-began"), data.load("celeb_a", "validation")
     assert began.diversity(model, real) >= 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in checkpoints.names() if name.startswith("celeba-began")])
+def test_what_ships_is_of_its_recipes_size_and_small_enough_to_ship(name):
+    card, recipe = checkpoints.card(name), recipes.RECIPES[name]
+    assert (card["width"], card["steps"]) == (recipe.width, recipe.arguments["steps"])
+    generator = checkpoints.load(name).generator
+    assert generator.layers[-2].filters == card["width"]
+    assert (checkpoints.directory() / f"{name}.keras").stat().st_size < 40e6

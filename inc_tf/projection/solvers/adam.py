@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
+from inc_tf.checks import check_above_zero, check_count, check_tolerance
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import (
     Solution,
@@ -44,6 +45,11 @@ class Adam(Settings):
     learning_rate: float = 0.1
     steps: int = 2000
     tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count(steps=self.steps)
+        check_above_zero(learning_rate=self.learning_rate)
+        check_tolerance(self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from inc_tf.checks import check_count, check_tolerance
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, signature
 from inc_tf.saving import Settings
@@ -45,6 +46,10 @@ class LBFGS(Settings):
 
     steps: int = 200
     tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_count(steps=self.steps)
+        check_tolerance(self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""

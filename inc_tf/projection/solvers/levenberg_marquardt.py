@@ -8,6 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from inc_tf.checks import check_count, check_tolerance
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, signature, squared_errors
@@ -47,6 +48,10 @@ class LevenbergMarquardt(Settings):
 
     steps: int = 30
     tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_count(steps=self.steps)
+        check_tolerance(self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
@@ -139,7 +144,10 @@ def normal_equations(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor
 
     def column(direction):
         tangent = tf.broadcast_to(direction, tf.shape(codes))
-        return forward.gradient(pulled_back, cotangent, output_gradients=tangent)
+        along = forward.gradient(pulled_back, cotangent, output_gradients=tangent)
+        if along is None:
+            raise LookupError("as that of a bilinear resizing")
+        return along
 
     try:
         columns = tf.vectorized_map(column, tf.eye(k, dtype=codes.dtype))

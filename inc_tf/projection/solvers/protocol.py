@@ -7,8 +7,6 @@ from typing import NamedTuple, Protocol
 import keras
 import tensorflow as tf
 
-from inc_tf.errors import InputError
-
 
 class Solution(NamedTuple):
     """The best codes that a search saw.
@@ -65,32 +63,21 @@ def xla_pays(generator: keras.Model) -> bool:
     return on_gpu or not any("Conv" in type(layer).__name__ for layer in generator._flatten_layers())
 
 
-def check_generator(generator: keras.Model) -> None:
-    """Refuse what cannot be searched.
-
-    Raises `InputError`: not a map from codes [N, k] to images [N, H, W, C], k unknown or zero, or no gradient of the
-    image with respect to the code (a rounding, or a `stop_gradient`, between the two).
-    """
-    if len(generator.input_shape) != 2 or len(generator.output_shape) != 4 or generator.input_shape[1] is None:
-        raise InputError(
-            f"The generator maps {generator.input_shape} to {generator.output_shape}; "
-            "it must map codes (None, k) to images (None, H, W, C)."
-        )
-    if generator.input_shape[1] < 1:
-        raise InputError(
-            f"The generator's codes have {generator.input_shape[1]} dimensions; they must have at least 1."
-        )
-    code = tf.zeros([1, generator.input_shape[1]], generator.compute_dtype)
-    with tf.GradientTape() as tape:
-        tape.watch(code)
-        image = generator(code, training=False)
-    if tape.gradient(image, code) is None:
-        raise InputError(
-            f"The generator {generator.name!r} has no gradient with respect to its code; "
-            "every operation between the two must be differentiable."
-        )
-
-
 def activations(generator: keras.Model) -> int:
     """The values that a forward pass of one code keeps."""
-    return sum(math.prod(layer.output.shape[1:]) for layer in generator.layers)
+    try:
+        return sum(_activations(layer) for layer in generator.layers)
+    except (AttributeError, TypeError):  # a subclassed model, a shared layer, a size that is known at run time alone
+        call = tf.function(lambda codes: generator(codes, training=False), autograph=False)
+        graph = call.get_concrete_function(tf.TensorSpec([1, *generator.input_shape[1:]])).graph
+        kept = (out for op in graph.get_operations() if op.type not in _NOTHING_KEPT for out in op.outputs)
+        return sum(out.shape.num_elements() or 0 for out in kept)
+
+
+_NOTHING_KEPT = {"Const", "Identity", "Placeholder", "ReadVariableOp", "Reshape"}
+
+
+def _activations(layer: keras.Layer) -> int:
+    if isinstance(layer, keras.Model):
+        return sum(_activations(inner) for inner in layer.layers)
+    return math.prod(layer.output.shape[1:])

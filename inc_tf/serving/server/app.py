@@ -3,274 +3,362 @@
 import asyncio
 import contextlib
 import json
-import re
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from inc_tf.serving.export import KERAS_FILE
 from inc_tf.serving.server import rest
 from inc_tf.serving.server.batching import Batcher, Full
-from inc_tf.serving.server.demonstration import Demonstration
+from inc_tf.serving.server.bodies import Bodies, Held
+from inc_tf.serving.server.guard import Guard, account, error
+from inc_tf.serving.server.limits import Limits
+from inc_tf.serving.server.metrics import Metrics
+from inc_tf.serving.server.models import AVAILABLE, LOADING, Model, Models
 from inc_tf.serving.server.rest import Refused
-from inc_tf.serving.server.servable import SIZES, Servable
 
-_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?:(classify|regress|predict)")
-_STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?")
-_LARGE = 2**16  # bytes of JSON that are read beside the event loop
+if TYPE_CHECKING:
+    from inc_tf.serving.server.demonstration import Demonstration
+    from inc_tf.serving.server.servable import Servable
+
+_LARGEST_BATCH = 64
+_WHOLE = 2**17  # bytes of an answer that is sent with its length; a longer one goes in pieces
+_VISITORS = 64  # demonstrations that wait for their turn; more get 429
 _PAGE = Path(__file__).parent / "static"
-_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src 'self' data:", "X-Content-Type-Options": "nosniff"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the server refuses.
-
-    Attributes:
-      body: bytes of a request; more get 413.
-      waiting: images that wait for an answer; where more would, 429.
-      seconds: that a request may take, reading its body included: 408 while it is read, 504 after.
-    """
-
-    body: int = 16 * 2**20
-    waiting: int = 1024
-    seconds: float = 60.0
-
-
-class _Metrics:
-    """What `/metrics` shows, in Prometheus's own form."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "inc_requests", "Requests, by their answer's status.", ["model", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "inc_request_seconds",
-            "From a predict request's first byte to its answer.",
-            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
-            registry=self.registry,
-        )
-        self.batch = Histogram(
-            "inc_batch_images", "Images that were answered together.", buckets=SIZES, registry=self.registry
-        )
-        self.waiting = Gauge("inc_waiting_images", "Images that wait.", registry=self.registry)
 
 
 class _Server:
-    """The routes' common state: the models, the one thread that runs them, the queue before it."""
+    """The routes' common state: the models, the thread that runs them, the queue before it, the page's own thread."""
 
-    def __init__(self, servables: dict[str, Servable], limits: Limits, batching: bool, page: bool):
-        self.servables, self.limits = servables, limits
-        self.metrics = _Metrics()
+    def __init__(self, directory: Path, limits: Limits, batching: bool, page: bool):
+        self.limits = limits
+        self.metrics = Metrics()
+        self.models = Models(directory, page, self._changed)
+        self.bodies = Bodies(limits)
+        self.turn = asyncio.Lock()
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="tensorflow")
         self.batcher = Batcher(
-            lambda key, images: servables[key[0]].run(key[1], images, key[2]),
+            lambda key, images: key[0].run(key[1], images, key[2]),
             self.executor,
-            SIZES[-1] if batching else 1,
+            _LARGEST_BATCH if batching else 1,
             limits.waiting,
-            self.metrics.batch.observe,
+            lambda key, *observed: self.metrics.observe_batch(key[0].name, *observed),
         )
+        self.page_executor = ThreadPoolExecutor(1, thread_name_prefix="page")
+        self.page_turn = asyncio.Lock()
+        self.visitors = 0
         self.metrics.waiting.set_function(lambda: len(self.batcher))
-        shown = [
-            s for s in servables.values() if (s.folder / KERAS_FILE).exists() and "generator" in s.card["projector"]
-        ]
-        self.demonstrations = [Demonstration(servable) for servable in shown] if page else []
-        self.visitors = asyncio.Semaphore(4)
-        self.ready = False
+        self.metrics.running.set_function(lambda: self.batcher.running)
+        self.metrics.bodies.set_function(lambda: self.bodies.used)
+        self.metrics.visitors.set_function(lambda: self.visitors)
+        self._shown: dict[str, set[str]] = {}
 
-    def load(self) -> None:
-        for servable in self.servables.values():
-            print(f"{servable.name} version {servable.version}: ready after {servable.load():.0f} s", flush=True)
-        for demonstration in self.demonstrations:
-            demonstration.load()
-        self.ready = True
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        self.models.start()
+        yield
+        self.models.stop()
+        for executor in (self.executor, self.page_executor):
+            executor.shutdown(wait=False, cancel_futures=True)
 
-    async def models(self, request: Request) -> Response:
-        """`/v1/models/…`, as TensorFlow Serving answers it."""
-        path, started = request.url.path, time.monotonic()
-        called, asked = _PREDICT.fullmatch(path), _STATUS.fullmatch(path)
-        known = "none"
-        try:
-            if called and request.method == "POST":
-                name, version, method = called.groups()
-                servable = self._servable(name, version)
-                known = name
-                answer = await self._predict(request, servable, method)
-            elif asked and request.method == "GET":
-                name, version, metadata = asked.groups()
-                servable = self._servable(name, version)
-                known = name
-                answer = JSONResponse(servable.metadata() if metadata else _status(servable))
-            else:
-                raise Refused(404, f"Malformed request: {request.method} {path[:200]}")
-        except Refused as refused:
-            answer = _error(refused.status, refused.message)
-        if called:
-            self.metrics.seconds.observe(time.monotonic() - started)
-        self.metrics.requests.labels(known, answer.status_code).inc()
-        return answer
+    def _changed(self, name: str, model: Model | None) -> None:
+        """Bring the metric of versions up to date; called in the loader's thread."""
+        versions = {str(v.number): v.state == AVAILABLE for v in model.versions()} if model else {}
+        for gone in self._shown.pop(name, set()) - set(versions):
+            self.metrics.models.remove(name, gone)
+        for version, available in versions.items():
+            self.metrics.models.labels(name, version).set(available)
+        self._shown[name] = set(versions)
 
-    def _servable(self, name: str, version: str | None) -> Servable:
-        servable = self.servables.get(name)
-        if servable is None or (version is not None and version.lstrip("0") != str(servable.version)):
-            which = "Latest" if version is None else "Specific"
-            wanted = name[:80] if version is None else f"{name[:80]}, {version[:20]}"
-            known = ", ".join(f"{s.name} (version {s.version})" for s in self.servables.values())
-            raise Refused(404, f"Servable not found for request: {which}({wanted}); there are: {known}")
-        return servable
+    def _model(self, request: Request, route: str) -> tuple[str, Model]:
+        """The model that the path names. Raises `Refused`."""
+        counted = account(request.scope)
+        counted.route = route
+        name, version = request.path_params["name"], _version(request)
+        model = self.models.all.get(name)
+        if model is None and not self.models.ready:
+            raise Refused(503, f"{rest.shown(name)!r} may still be loading; /healthz tells when all models are")
+        if model is None or not (version is None or any(v.number == version for v in model.versions())):
+            which = f"Latest({rest.shown(name)})" if version is None else f"Specific({rest.shown(name)}, {version})"
+            known = ", ".join(f"{n} (version {m.latest.number})" for n, m in sorted(self.models.all.items()))
+            raise Refused(404, f"Servable not found for request: {which}; there are: {known[:1000]}")
+        counted.model = name
+        return name, model
 
-    async def _predict(self, request: Request, servable: Servable, method: str) -> Response:
+    def _servable(self, request: Request, route: str) -> "Servable":
+        """What answers for the path's model and version. Raises `Refused`."""
+        name, model = self._model(request, route)
+        if model.servable is not None and _version(request) in (None, model.servable.version):
+            return model.servable
+        if model.latest.state == LOADING:
+            raise Refused(503, f"{name!r} is loading; /healthz tells when it is ready")
+        raise Refused(503, f"{name!r} is not available: {model.latest.error}")
+
+    async def status(self, request: Request) -> Response:
+        """The state of a model's versions."""
+        if ":" in request.path_params["name"]:
+            raise HTTPException(405, headers={"Allow": "POST"})
+        _, model = self._model(request, "status")
+        version = _version(request)
+        return JSONResponse(
+            {"model_version_status": [v.status() for v in model.versions() if version in (None, v.number)]}
+        )
+
+    async def metadata(self, request: Request) -> Response:
+        """The signatures of what is served."""
+        return JSONResponse(self._servable(request, "metadata").metadata())
+
+    async def predict(self, request: Request) -> Response:
+        """A signature's answers for images."""
+        servable = self._servable(request, "predict")
+        method = request.path_params["method"]
         if method != "predict":
-            raise Refused(400, f"{servable.name!r} has predict signatures only; {method} is for tf.Example ones")
-        if servable.state != "AVAILABLE":
-            raise Refused(503, f"{servable.name!r} is loading; /healthz tells when it is ready")
-        body = b""
+            raise Refused(400, f"{servable.name!r} has predict signatures only; {method[:20]} is for tf.Example ones")
+        held = await self.bodies.read(request)
+        try:
+            answers, rows = await self._until_left(request, self._answers(servable, held))
+            pieces = rest.response(answers, rows)
+            first = await rest.in_turns(_joined(pieces), self.turn)
+        except BaseException:
+            self.bodies.release(held)
+            raise
+        return _Answer(first, pieces, self, held)
+
+    async def _answers(self, servable: "Servable", held: Held) -> tuple[list[dict], bool]:
         try:
             async with asyncio.timeout(self.limits.seconds):
-                body = await self._body(request)
-                understood = partial(rest.prediction, body, servable)
-                wanted = await asyncio.to_thread(understood) if len(body) > _LARGE else understood()
-                if len(wanted.images) > self.limits.waiting:
-                    raise Refused(413, f"{len(wanted.images)} images; a request may have {self.limits.waiting}")
-                answers = await self._answers(servable, wanted)
+                work = rest.prediction(held.data, servable, self.limits.waiting)
+                held.data = bytearray()  # the work has it, and drops it at its end
+                wanted = await rest.in_turns(work, self.turn)
+                keys = [(servable, wanted.signature, seed) for seed in wanted.seeds]
+                return await self.batcher.submit(keys, wanted.images), wanted.rows
         except TimeoutError as error:
-            if not body:
-                raise Refused(408, f"The request's body did not come within {self.limits.seconds:g} s") from error
             raise Refused(504, f"No answer within {self.limits.seconds:g} s; the server is busy") from error
-        return Response(rest.response(answers, wanted.rows), media_type="application/json")
-
-    async def _answers(self, servable: Servable, wanted: rest.Prediction) -> list[dict]:
-        keys = [(servable.name, wanted.signature, seed) for seed in wanted.seeds]
-        try:
-            return await self.batcher.submit(keys, wanted.images)
         except Full as error:
             raise Refused(429, f"{len(self.batcher)} images wait already; try again later") from error
 
-    async def _body(self, request: Request) -> bytes:
-        encoding = request.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            raise Refused(415, f"The body's encoding is {encoding[:40]!r}; it must be plain JSON, not compressed")
-        too_large = Refused(413, f"The request's body is larger than {self.limits.body} bytes")
-        length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self.limits.body:
-            raise too_large
-        parts, size = [], 0
+    async def _until_left(self, request: Request, work: Any) -> Any:
+        """What `work` returns; it is cancelled when the client leaves, so that nobody's images are computed."""
+        working = asyncio.ensure_future(work)
+        leaving = asyncio.ensure_future(_left(request))
         try:
-            async for part in request.stream():
-                size += len(part)
-                if size > self.limits.body:
-                    raise too_large
-                parts.append(part)
-        except ClientDisconnect as error:
-            raise Refused(400, "The client left before its body was whole") from error
-        return b"".join(parts)
+            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise Refused(400, "The client left before its answer")
+            return working.result()
+        finally:
+            working.cancel()
+            leaving.cancel()
 
     async def health(self, request: Request) -> Response:
-        """200 once every model is loaded and compiled, 503 before."""
-        return JSONResponse({"status": "ready" if self.ready else "loading"}, 200 if self.ready else 503)
+        """200 once every model is loaded, its page too, or cannot be, and one is available; 503 before."""
+        account(request.scope).route = "health"
+        states = {name: model.servable is not None for name, model in sorted(self.models.all.items())}
+        if not self.models.ready:
+            return JSONResponse({"status": "loading"}, 503)
+        unavailable = [name for name, available in states.items() if not available]
+        ready = any(states.values())
+        return JSONResponse(
+            {"status": "ready" if ready else "unavailable", "unavailable": unavailable}, 200 if ready else 503
+        )
 
     async def show_metrics(self, request: Request) -> Response:
+        """Prometheus's text."""
+        account(request.scope).route = "metrics"
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def _demonstrations(self) -> dict[str, tuple["Servable", "Demonstration"]]:
+        """What the page shows, by name; the bundled digits, which stand in for MNIST, come last."""
+        shown = {
+            name: (model.servable, model.servable.demonstration)
+            for name, model in self.models.all.items()
+            if model.servable is not None and model.servable.demonstration is not None
+        }
+        return dict(sorted(shown.items(), key=lambda item: (item[1][0].card["dataset"] == "digits", item[0])))
 
     async def describe_demonstrations(self, request: Request) -> Response:
         """What the page has to choose from."""
-        return JSONResponse([demonstration.describe() for demonstration in self.demonstrations])
+        account(request.scope).route = "page"
+        if not self.models.ready:
+            raise Refused(503, "The models are loading; /healthz tells when they are ready")
+        shown = self._demonstrations()
+        return JSONResponse(
+            [
+                {"name": name, "version": servable.version, **demonstration.describe()}
+                for name, (servable, demonstration) in shown.items()
+            ]
+        )
 
     async def demonstrate(self, request: Request) -> Response:
         """One attack and the defence's search, a line of JSON for each look at it."""
-        try:
-            wanted = {d.servable.name: d for d in self.demonstrations}.get(request.path_params["name"])
-            if wanted is None:
-                raise Refused(404, "There is no such model on the page")
-            if not self.ready:
+        counted = account(request.scope)
+        counted.route = "demonstration"
+        found = self._demonstrations().get(request.path_params["name"])
+        if found is None:
+            if not self.models.ready:
                 raise Refused(503, "The models are loading; /healthz tells when they are ready")
-            async with asyncio.timeout(self.limits.seconds):
-                work = wanted.work(rest.parsed(await self._body(request)))
-            if self.visitors.locked():
-                raise Refused(429, "The page is busy; try again later")
-        except TimeoutError:
-            return _error(408, f"The request's body did not come within {self.limits.seconds:g} s")
-        except Refused as refused:
-            return _error(refused.status, refused.message)
+            raise Refused(404, "There is no such model on the page")
+        counted.model = request.path_params["name"]
+        held = await self.bodies.read(request, found[1].largest_body)
+        try:
+            document = await asyncio.to_thread(rest.parsed, held.data, found[1].largest_body)
+        finally:
+            self.bodies.release(held)
+        work = found[1].work(document)
+        if self.visitors >= _VISITORS:
+            raise Refused(429, f"{_VISITORS} visitors wait already; try again later")
+        return StreamingResponse(self._lines(work), media_type="application/x-ndjson")
 
-        async def lines() -> AsyncIterator[bytes]:
+    async def _lines(self, work: Iterator[dict]) -> AsyncIterator[bytes]:
+        """The events as lines, once it is this visitor's turn."""
+        self.visitors += 1
+        try:
+            if self.page_turn.locked():
+                yield _line({"event": "queued", "ahead": self.visitors - 1})
             loop = asyncio.get_running_loop()
-            async with self.visitors:
-                while (event := await loop.run_in_executor(self.executor, next, work, None)) is not None:
-                    yield json.dumps(event).encode() + b"\n"
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-
-def _status(servable: Servable) -> dict:
-    status = {"error_code": "OK", "error_message": ""}
-    return {"model_version_status": [{"version": str(servable.version), "state": servable.state, "status": status}]}
+            async with asyncio.timeout(self.limits.seconds), self.page_turn:
+                while (event := await loop.run_in_executor(self.page_executor, next, work, None)) is not None:
+                    yield _line(event)
+        except TimeoutError:
+            yield _line({"event": "failed", "error": f"No answer within {self.limits.seconds:g} s; the page is busy"})
+        finally:
+            self.visitors -= 1
 
 
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"error": message}, status, {"Retry-After": "1"} if status in (429, 503) else None)
+class _Answer(Response):
+    """An answer in pieces, each written when the client has taken those before; then its request is over."""
+
+    def __init__(self, first: bytes, pieces: Iterator[bytes], server: _Server, held: Held):
+        self._first, self._pieces, self._server, self._held = first, pieces, server, held
+        super().__init__(media_type="application/json")
+        del self.headers["content-length"]
+        if len(first) < _WHOLE:
+            self.headers["content-length"] = str(len(first))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held, part = self._held, self._first
+        try:
+            async with held.waiting_for_client(self._server.limits.seconds):
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                while len(part) >= _WHOLE:
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                    held.moved(len(part))
+                    part = await rest.in_turns(_joined(self._pieces), self._server.turn)
+                await send({"type": "http.response.body", "body": part})
+        except TimeoutError:
+            pass  # who does not read gets no more: the connection is closed, since the answer is not whole
+        finally:
+            self._server.bodies.release(held)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _error(error.status_code, f"{error.detail}: {request.method} {request.url.path[:200]}")
+def _joined(pieces: Iterator[bytes]):
+    """The next pieces as one of `_WHOLE` bytes or a little more; a shorter one is the last."""
+    part = bytearray()
+    for piece in pieces:
+        part += piece
+        if len(part) >= _WHOLE:
+            break
+        yield
+    return bytes(part)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
-    return _error(500, f"The server failed ({type(error).__name__}); its log says where")
+def _version(request: Request) -> int | None:
+    """The version that the path asks for; None: the latest. Raises `Refused`."""
+    version = request.path_params.get("version")
+    if version is None:
+        return None
+    if not (version.isascii() and version.isdecimal()) or len(version) > 18:
+        raise Refused(404, f"Malformed request: a version is an int64, not {rest.shown(version)!r}")
+    return int(version)
+
+
+def _line(event: dict) -> bytes:
+    return json.dumps(event).encode() + b"\n"
+
+
+async def _left(request: Request) -> None:
+    """Returns when the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refused(request: Request, refused: Exception) -> Response:
+    assert isinstance(refused, Refused)
+    return error(refused.status, refused.message)
+
+
+async def _http_error(request: Request, raised: Exception) -> Response:
+    assert isinstance(raised, HTTPException)
+    path = f"{request.method[:20]} {request.url.path[:200]}"
+    if raised.status_code == 405:
+        allowed = (raised.headers or {}).get("Allow", "GET, HEAD")
+        allowed = ", ".join(sorted(method.strip() for method in allowed.split(",")))
+        return error(405, f"Method Not Allowed: {path}; it takes {allowed}", {"Allow": allowed})
+    return error(raised.status_code, f"{raised.detail}: {path}")
+
+
+async def _bug(request: Request, raised: Exception) -> Response:
+    return error(500, f"The server failed ({type(raised).__name__}); its log says where")
+
+
+class _Page(StaticFiles):
+    """The page's files, which browsers ask for anew, so that page and server are of one version."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        account(scope).route = "page"
+        if "\0" in path:
+            raise HTTPException(404)
+        answer = await super().get_response(path, scope)
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
 
 def application(
-    servables: dict[str, Servable],
-    failed: Callable[[BaseException], None],
+    directory: Path,
+    hosts: frozenset[str] | None,
     *,
     limits: Limits = Limits(),
     batching: bool = True,
     page: bool = True,
-) -> Starlette:
+    access_log: bool = False,
+) -> ASGIApp:
     """The ASGI application; its models load in its lifespan, while `/healthz` answers 503.
 
     Args:
-      servables: by name, as `find` answers them.
-      failed: called with the exception where a model cannot be loaded.
+      directory: that `inc export` wrote to.
+      hosts: the names that it answers to, as `guard.hosts` returns them.
       limits: what it refuses.
       batching: whether concurrent requests are answered together.
       page: whether there is a page at `/`.
+      access_log: whether to print a line for each request.
+
+    Raises `InputError` where there is no model.
     """
-    server = _Server(servables, limits, batching, page)
-
-    def loaded(loading: asyncio.Future) -> None:
-        if not loading.cancelled() and (error := loading.exception()):
-            failed(error)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette):
-        loading = asyncio.get_running_loop().run_in_executor(server.executor, server.load)
-        loading.add_done_callback(loaded)
-        yield
-        server.executor.shutdown(cancel_futures=True)
-
+    server = _Server(directory, limits, batching, page)
+    model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
     routes: list[BaseRoute] = [
         Route("/healthz", server.health),
         Route("/metrics", server.show_metrics),
-        Route("/v1/{rest:path}", server.models, methods=["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]),
+        *(Route(f"{path}:{{method}}", server.predict, methods=["POST"]) for path in (model, version)),
+        *(Route(f"{path}/metadata", server.metadata) for path in (model, version)),
+        *(Route(path, server.status) for path in (model, version)),
     ]
     if page:
         routes += [
             Route("/demonstrations", server.describe_demonstrations),
             Route("/demonstrations/{name}", server.demonstrate, methods=["POST"]),
-            Mount("/", StaticFiles(directory=_PAGE, html=True)),
+            Mount("/", _Page(directory=_PAGE, html=True)),
         ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http_error, 500: _bug})
+    handlers: dict[Any, Any] = {HTTPException: _http_error, Refused: _refused, 500: _bug}
+    app = Starlette(routes=routes, lifespan=server.lifespan, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return Guard(app, hosts, server.metrics, access_log)

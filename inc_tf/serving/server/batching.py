@@ -1,10 +1,10 @@
-"""Dynamic batching: requests that wait at the same time are answered together."""
+"""Dynamic batching: requests that wait at the same time are answered together, and no request holds up the others."""
 
 import asyncio
-from collections import deque
+import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,24 +13,46 @@ class Full(Exception):
     """The queue has no room for the rows."""
 
 
-class _Row(NamedTuple):
-    key: Hashable
-    image: np.ndarray
-    answer: asyncio.Future
+class _Request:
+    """A request's rows; those that no batch has taken yet are `rows[taken:]`."""
+
+    def __init__(self, keys: Sequence[Hashable], images: np.ndarray, answer: asyncio.Future):
+        first: dict[Hashable, int] = {}
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
+        # Rows of the same key come together, so that a batch takes them in one go.
+        self.rows = [(keys[i], i) for i in sorted(range(len(keys)), key=lambda i: first[keys[i]])]
+        self.images = images
+        self.answer = answer
+        self.answers: list[dict[str, np.ndarray]] = [{} for _ in keys]
+        self.taken = self.done = 0
+        self.since = time.monotonic()
+
+    def take(self, key: Hashable, most: int) -> list[int]:
+        """The numbers of at most `most` rows, which come next and have this key."""
+        start = self.taken
+        while self.taken < min(len(self.rows), start + most) and self.rows[self.taken][0] == key:
+            self.taken += 1
+        return [i for _, i in self.rows[start : self.taken]]
 
 
 class Batcher:
-    """Runs rows of the same key together, first come first served, one batch at a time.
+    """Runs rows of the same key together, one batch at a time.
 
     There is no wait for a batch to fill: while one runs, the rows that come gather in the queue, and the next batch
-    takes all it can of them. So one client alone loses nothing and many lose nothing by waiting.
+    takes all it can of them. The request that has had the fewest of its rows taken goes first, of those the smallest,
+    of those the oldest; what room its key leaves, others of that key share in the same order. So a request of many
+    images waits for those of few, never the other way.
 
     Args:
       run: ``run(key, images) -> answers``, arrays [N, …] by name for images [N, …], called in the executor's thread.
       executor: where batches run; one thread, so that they do not fight for the cores.
       largest: the most rows of a batch.
       capacity: the most rows that wait; more are refused with `Full`.
-      observe: told each batch's size.
+      observe: told each batch's key, size, its oldest row's seconds in the queue and the batch's own.
+
+    Attributes:
+      running: batches that run now, 0 or 1.
     """
 
     def __init__(
@@ -39,64 +61,81 @@ class Batcher:
         executor: Executor,
         largest: int,
         capacity: int,
-        observe: Callable[[int], None] = lambda size: None,
+        observe: Callable[[Any, int, float, float], None] = lambda key, size, waited, ran: None,
     ):
         self._run, self._executor, self._observe = run, executor, observe
         self._largest, self.capacity = largest, capacity
-        self._queue: deque[_Row] = deque()
+        self._queue: list[_Request] = []
+        self._waiting = 0
         self._worker: asyncio.Task | None = None
+        self.running = 0
 
     def __len__(self) -> int:
         """How many rows wait."""
-        return len(self._queue)
+        return self._waiting
 
     async def submit(self, keys: Sequence[Hashable], images: np.ndarray) -> list[dict[str, np.ndarray]]:
         """The answer for each image, [N, …], under its key, in order. Cancelled, its rows leave the queue.
 
-        Raises `Full`, or what `run` raised.
+        Raises `Full`, or what `run` raised for any of its rows.
         """
-        if len(self._queue) + len(images) > self.capacity:
+        if self._waiting + len(images) > self.capacity:
             raise Full
         loop = asyncio.get_running_loop()
-        rows = [_Row(key, image, loop.create_future()) for key, image in zip(keys, images, strict=True)]
-        self._queue.extend(rows)
+        request = _Request(keys, images, loop.create_future())
+        self._queue.append(request)
+        self._waiting += len(images)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
         try:
-            return await asyncio.gather(*(row.answer for row in rows))
+            return await request.answer
         finally:
-            if any(row.answer.cancelled() or not row.answer.done() for row in rows):
-                gone = {id(row.answer) for row in rows}
-                self._queue = deque(row for row in self._queue if id(row.answer) not in gone)
+            if request in self._queue:
+                self._queue.remove(request)
+                self._waiting -= len(request.rows) - request.taken
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
-            batch = self._next_batch()
-            self._observe(len(batch))
-            images = np.stack([row.image for row in batch])
+            key, batch = self._next_batch()
+            images = np.stack([request.images[i] for request, i in batch])
+            started = time.monotonic()
+            waited = started - min(request.since for request, _ in batch)
+            self.running = 1
             try:
-                answers = await loop.run_in_executor(self._executor, self._run, batch[0].key, images)
+                answers = await loop.run_in_executor(self._executor, self._run, key, images)
             except Exception as error:  # whoever waits for it shall hear of it
-                for row in _awaited(batch).values():
-                    row.answer.set_exception(error)
+                for request in {request for request, _ in batch}:
+                    self._fail(request, error)
             else:
-                for i, row in _awaited(batch).items():
-                    row.answer.set_result({name: part[i] for name, part in answers.items()})
+                for n, (request, i) in enumerate(batch):
+                    request.answers[i] = {name: part[n] for name, part in answers.items()}
+                    request.done += 1
+                    if request.done == len(request.rows) and not request.answer.done():
+                        request.answer.set_result(request.answers)
+            self.running = 0
+            self._observe(key, len(batch), waited, time.monotonic() - started)
         self._worker = None
 
-    def _next_batch(self) -> list[_Row]:
-        """The rows with the first one's key, in order, as many as a batch takes; the others stay."""
-        key = self._queue[0].key
-        batch: list[_Row] = []
-        others: deque[_Row] = deque()
-        while self._queue and len(batch) < self._largest:
-            row = self._queue.popleft()
-            (batch if row.key == key else others).append(row)
-        self._queue.extendleft(reversed(others))
-        return batch
+    def _next_batch(self) -> tuple[Hashable, list[tuple[_Request, int]]]:
+        """A key, and the rows of that key that are to run, each as its request and its number there."""
+        waiting = sorted(self._queue, key=lambda request: (request.taken, len(request.rows)))  # stable: oldest first
+        first = waiting[0]
+        key = first.rows[first.taken][0]
+        batch: list[tuple[_Request, int]] = []
+        for request in waiting:
+            room = self._largest - len(batch)
+            if not room:
+                break
+            if request.rows[request.taken][0] == key:
+                batch += [(request, i) for i in request.take(key, room)]
+        self._waiting -= len(batch)
+        self._queue = [request for request in self._queue if request.taken < len(request.rows)]
+        return key, batch
 
-
-def _awaited(batch: list[_Row]) -> dict[int, _Row]:
-    """The rows, by number, that somebody still waits for."""
-    return {i: row for i, row in enumerate(batch) if not row.answer.done()}
+    def _fail(self, request: _Request, error: Exception) -> None:
+        if request in self._queue:
+            self._queue.remove(request)
+            self._waiting -= len(request.rows) - request.taken
+        if not request.answer.done():
+            request.answer.set_exception(error)

@@ -1,4 +1,4 @@
-"""What the page shows: an attack on the classifier, and the search for the projection as it converges.
+"""What the page shows: an attack, and the defence's search for the projection as it converges.
 
 Images travel as base64 of H·W·C bytes, 0 for the bounds' lowest value and 255 for the highest.
 """
@@ -6,80 +6,111 @@ Images travel as base64 of H·W·C bytes, 0 for the bounds' lowest value and 255
 import base64
 import binascii
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from inc_tf import attacks, data
+from inc_tf.attacks import differentiable
 from inc_tf.defense import InvertAndClassify
 from inc_tf.models import celeba
-from inc_tf.projection import LatentProjector
+from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros
 from inc_tf.serving import export
-from inc_tf.serving.server.rest import Refused
-from inc_tf.serving.server.servable import Servable
+from inc_tf.serving.server.rest import Refused, shown
 
-ATTACKS = {"fgsm": attacks.fgsm, "bim": attacks.bim, "pgd": attacks.pgd}
 LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 """After how many steps the search is looked at."""
 
 _SAMPLES = 12
 _CLASSES = {"celeb_a": celeba.CLASSES}
+_FIRST = "pgd"
+_STRENGTHS = (0.2, 0.25, 0.15, 0.3, 0.1, 0.05)  # ε of the first view, as shares of the range, until one tells the story
+_LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
+
+
+class Attack(NamedTuple):
+    """An attack that the page offers.
+
+    Attributes:
+      label: its name on the page.
+      knows_defense: whether it is run on the whole defence; else on the classifier.
+      run: ``run(target, images, labels, *, bounds, epsilon, seed) -> images``.
+    """
+
+    label: str
+    knows_defense: bool
+    run: Callable[..., tf.Tensor]
+
+
+ATTACKS = {
+    "fgsm": Attack("FGSM: one step", False, attacks.fgsm),
+    "bim": Attack("BIM: 20 steps", False, attacks.bim),
+    "pgd": Attack("PGD: 40 steps", False, attacks.pgd),
+    "implicit": Attack("AutoPGD through the projection", True, attacks.auto_pgd),
+}
+"""What the page offers, in its order."""
 
 
 class Demonstration:
-    """One model on the page; its defence comes from the `.keras` file beside the SavedModel, and has a generator.
+    """One model on the page: its defence with Keras, the searches, and samples.
 
-    Attributes:
-      servable: the version that it belongs to.
+    Args:
+      path: the `.keras` file of the defence; its projector has a generator.
+      card: the export's.
     """
 
-    def __init__(self, servable: Servable):
-        self.servable = servable
-        self.bounds: data.Bounds = tuple(servable.card["bounds"])
-
-    def load(self) -> None:
-        """Load the defence, choose the samples, compile the searches."""
-        path = self.servable.folder / export.KERAS_FILE
+    def __init__(self, path: Path, card: dict[str, Any]):
+        self._card = card
+        self.bounds: data.Bounds = tuple(card["bounds"])
         self._defense: InvertAndClassify = keras.saving.load_model(path, compile=False, safe_mode=True)
+        self._shape: tuple[int, ...] = tuple(self._defense.image_shape)
         self._searches = searches(self._defense)
+        self._targets: dict[bool, attacks.checks.Classifier] = {False: self._defense.classifier}
+        if fast := fast_search(self._defense):
+            self._targets[True] = differentiable.implicit(fast)
+        self._offered = {name: attack for name, attack in ATTACKS.items() if attack.knows_defense in self._targets}
         self._samples = self._choose_samples()
-        for _ in self._events(tf.constant(self._samples[0][0])[tf.newaxis], None, "fgsm", 0.0, 0):
-            pass
+        self._first = self._choose_first()
+        for attack in self._offered:  # compiles what each needs
+            next(self._events(self._samples[0][:1], None, attack, 0.0, 0))
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of a request's body: 64 kB, or what an image takes as base64."""
+        return max(2**16, 4 * math.prod(self._shape) // 3 + 2**12)
 
     def describe(self) -> dict:
-        """The model, and what there is to choose from."""
-        card = self.servable.card
-        loaded = hasattr(self, "_samples")
+        """The model, what there is to choose from, and a first demonstration: of which sample, and its events."""
+        images, labels = self._samples
         return {
-            "name": self.servable.name,
-            "version": self.servable.version,
-            "shape": list(self.servable.image_shape),
+            "dataset": self._card["dataset"],
+            "shape": list(self._shape),
             "bounds": list(self.bounds),
-            "threshold": card["threshold"],
-            "solver": card["projector"].get("solver"),
-            "classes": _CLASSES.get(card["dataset"]),
-            "attacks": list(ATTACKS),
-            "samples": [{"image": self._encoded(x), "label": y} for x, y in self._samples] if loaded else [],
+            "threshold": self._card["threshold"],
+            "solver": self._card["projector"].get("solver"),
+            "classes": _CLASSES.get(self._card["dataset"]),
+            "attacks": [
+                {"name": name, "label": attack.label, "knows_defense": attack.knows_defense}
+                for name, attack in self._offered.items()
+            ],
+            "samples": [{"image": self._encoded(x), "label": y} for x, y in zip(images, labels, strict=True)],
+            "first": self._first,
         }
 
     def work(self, wanted: dict[str, Any]) -> Iterator[dict]:
         """The events of one demonstration, computed as they are asked for. Raises `Refused` before the first."""
-        unknown = set(wanted) - {"image", "label", "attack", "epsilon", "seed"}
-        if unknown:
-            raise Refused(
-                400, f"There is no {sorted(unknown)[0][:40]!r}; there are image, label, attack, epsilon, seed"
-            )
-        attack, epsilon, label, seed = (
-            wanted.get("attack"),
-            wanted.get("epsilon", -1),
-            wanted.get("label"),
-            wanted.get("seed", 0),
-        )
-        if not isinstance(attack, str) or attack not in ATTACKS:
-            raise Refused(400, f"attack must be one of {', '.join(ATTACKS)}")
+        members = {"image": None, "label": None, "attack": None, "epsilon": None, "seed": 0}
+        for name in wanted:
+            if name not in members:
+                raise Refused(400, f"There is no {shown(name)}; there are {', '.join(members)}")
+        image, label, attack, epsilon, seed = ({**members, **wanted}[name] for name in members)
+        if not isinstance(attack, str) or attack not in self._offered:
+            raise Refused(400, f"attack must be one of {', '.join(self._offered)}")
         width = self.bounds[1] - self.bounds[0]
         if type(epsilon) not in (int, float) or not 0 <= epsilon <= width:
             raise Refused(400, f"epsilon must be a number from 0 to {width:g}")
@@ -88,14 +119,16 @@ class Demonstration:
             raise Refused(400, f"label must be null or a class, 0 to {classes - 1}")
         if type(seed) is not int or not 0 <= seed < 2**31:
             raise Refused(400, "seed must be an integer from 0 to 2147483647")
-        return self._events(self._decoded(wanted.get("image")), label, attack, float(epsilon), seed)
+        return self._events(self._decoded(image), label, attack, float(epsilon), seed)
 
-    def _events(self, images: tf.Tensor, label: int | None, attack: str, epsilon: float, seed: int) -> Iterator[dict]:
+    def _events(self, images: np.ndarray, label: int | None, attack: str, epsilon: float, seed: int) -> Iterator[dict]:
         """The attack, then a look at the search after more and more steps; the last is the defence's answer."""
+        images = tf.constant(images)
         classifier = self._defense.classifier
         clean = classifier(images, training=False)
         target = tf.argmax(clean, axis=1) if label is None else tf.constant([label], tf.int64)
-        attacked = ATTACKS[attack](classifier, images, target, bounds=self.bounds, epsilon=epsilon, seed=seed)
+        _, knows, run = ATTACKS[attack]
+        attacked = run(self._targets[knows], images, target, bounds=self.bounds, epsilon=epsilon, seed=seed)
         yield {
             "event": "attack",
             "label": int(target[0]),
@@ -115,36 +148,62 @@ class Demonstration:
                 "accepted": not bool(answer.rejected[0]),
             }
 
-    def _choose_samples(self) -> list[tuple[np.ndarray, int | None]]:
+    def _choose_samples(self) -> tuple[np.ndarray, list[int | None]]:
         """Test images where the data is at hand and may be shown; else images that the generator makes, unlabelled."""
-        name = self.servable.card["dataset"]
+        name = self._card["dataset"]
         if name == "digits" or (name == "mnist" and data.tfds.prepared("mnist")):
             test = data.load(name, "test").take(200)
-            first = [np.flatnonzero(test.labels == c)[0] for c in range(10)]
+            first = [int(np.flatnonzero(test.labels == c)[0]) for c in range(10)]
             more = [i for i in range(len(test)) if i not in first][: _SAMPLES - len(first)]
-            return [(test.images[i], int(test.labels[i])) for i in [*first, *more]]
+            chosen = [*first, *more]
+            return test.images[chosen], [int(test.labels[i]) for i in chosen]
         generator = self._defense.projector.generator
         stddev = getattr(getattr(self._defense.projector, "start", None), "stddev", 1.0)
         shape = [_SAMPLES, generator.input_shape[1]]
         made = generator(tf.random.stateless_normal(shape, [0, 0], stddev=stddev), training=False)
-        return [(image, None) for image in np.clip(made.numpy(), *self.bounds)]
+        return np.clip(made.numpy(), *self.bounds), [None] * _SAMPLES
+
+    def _choose_first(self) -> dict[str, Any]:
+        """A sample that the attack fools and the projection saves, as surely as any; the first one if none is so."""
+        images, labels = self._samples
+        clean = self._defense.classifier(images, training=False)
+        right = tf.argmax(clean, axis=1).numpy()
+        wanted = np.array([r if label is None else label for r, label in zip(right, labels, strict=True)])
+        width = self.bounds[1] - self.bounds[0]
+        run = ATTACKS[_FIRST].run
+        for share in _STRENGTHS:
+            epsilon = round(share * width, 6)
+            attacked = run(self._defense.classifier, images, wanted, bounds=self.bounds, epsilon=epsilon, seed=0)
+            alone = tf.nn.softmax(self._defense.classifier(attacked, training=False)).numpy()
+            answer = self._defense(attacked, seed=0)
+            behind = tf.nn.softmax(answer.logits).numpy()
+            rows = np.arange(len(images))
+            told = (right == wanted) & (alone.argmax(1) != wanted) & (behind.argmax(1) == wanted) & ~answer.rejected
+            order = np.argsort(-(behind[rows, wanted] + alone.max(1)))
+            for i in (int(i) for i in order if told[i]):
+                events = list(self._events(images[i : i + 1], labels[i], _FIRST, epsilon, 0))
+                alone_one, behind_one = np.argmax(events[0]["undefended"]), np.argmax(events[-1]["defended"])
+                if alone_one != wanted[i] == behind_one and events[-1]["accepted"]:
+                    return {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
+        epsilon = _STRENGTHS[0] * width
+        events = list(self._events(images[:1], labels[0], _FIRST, epsilon, 0))
+        return {"sample": 0, "attack": _FIRST, "epsilon": epsilon, "events": events}
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
         low, high = self.bounds
         bytes_ = np.clip(np.rint((np.asarray(image) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
         return base64.b64encode(bytes_.tobytes()).decode()
 
-    def _decoded(self, image: Any) -> tf.Tensor:
-        shape = self.servable.image_shape
-        size = int(np.prod(shape))
+    def _decoded(self, image: Any) -> np.ndarray:
+        size = math.prod(self._shape)
         try:
             pixels = base64.b64decode(image, validate=True) if isinstance(image, str) else b""
         except (binascii.Error, ValueError):
             pixels = b""
         if len(pixels) != size:
-            raise Refused(400, f"image must be base64 of {size} bytes, {list(shape)} from 0 to 255")
-        values = np.frombuffer(pixels, np.uint8).reshape(1, *shape)
-        return export.scaled(tf.constant(values), self.bounds)
+            raise Refused(400, f"image must be base64 of {size} bytes, {list(self._shape)} from 0 to 255")
+        values = np.frombuffer(pixels, np.uint8).reshape(1, *self._shape)
+        return export.scaled(tf.constant(values), self.bounds).numpy()
 
 
 def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
@@ -164,6 +223,21 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
         return InvertAndClassify(defense.classifier, shorter, defense.threshold, defense.bounds)
 
     return {**{steps: cut(steps) for steps in LOOKS if steps < last}, last: defense}
+
+
+def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
+    """The defence with a search that converges in a few steps, through which an attack can have its gradient.
+
+    Its own where that is Levenberg–Marquardt, else that from z = 0. None where the projector does not search for codes,
+    or the images are too large for it to be quick.
+    """
+    projector = defense.projector
+    if not isinstance(projector, LatentProjector) or math.prod(defense.image_shape) > _LARGEST_FOR_IMPLICIT:
+        return None
+    if isinstance(projector.solver, LevenbergMarquardt):
+        return defense
+    quick = LatentProjector(projector.generator, LevenbergMarquardt(), Zeros())
+    return InvertAndClassify(defense.classifier, quick, defense.threshold, defense.bounds)
 
 
 def _probabilities(logits: tf.Tensor) -> list[float]:

@@ -1,12 +1,22 @@
 """Running the server until it is told to stop."""
 
-import os
+import contextlib
+import resource
+import signal
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
 
-from inc_tf.serving.server.app import Limits, application
-from inc_tf.serving.server.servable import find
+from inc_tf.errors import InputError
+from inc_tf.serving.server.app import application
+from inc_tf.serving.server.connections import protocol, sweep
+from inc_tf.serving.server.guard import hosts
+from inc_tf.serving.server.limits import MIB, Limits
+
+_BACKLOG = 64  # connections that the kernel holds; asyncio accepts as many at once
+_OTHER_FILES = 64  # of models as they are loaded, of TensorFlow and of Python
 
 
 def serve(
@@ -14,34 +24,80 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8501,
+    allowed_hosts: Sequence[str] = (),
     limits: Limits = Limits(),
     batching: bool = True,
     page: bool = True,
+    access_log: bool = False,
 ) -> None:
     """Serve the latest version of each model in `directory` until SIGINT or SIGTERM; requests at work are finished.
 
     Args:
-      directory: that `inc export` wrote to.
+      directory: that `inc export` wrote to; what appears and disappears there while it serves is followed.
       host: loopback; `0.0.0.0` is every address of the machine. There is no authentication.
       port: TensorFlow Serving's own for REST.
-      limits, batching, page: see `application`.
+      allowed_hosts: names, besides loopback's, that requests may have in their `Host` header.
+      limits: what it refuses.
+      batching: whether concurrent requests are answered together.
+      page: whether there is a page at `/`.
+      access_log: whether to print a line of JSON for each request.
 
-    Raises `InputError` where there is no model, or one cannot be loaded.
+    Raises `InputError` where the address cannot be bound, there is no model, or too few files may be open.
     """
-    # A search is one chain of small operations, which loses a fifth of its time being handed between threads.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    failures: list[BaseException] = []
+    listening = _bound(host, port)
+    with contextlib.closing(listening):
+        _make_room_for_files(limits.connections + _BACKLOG + _OTHER_FILES)
+        names = hosts(host, allowed_hosts)
+        app = application(directory, names, limits=limits, batching=batching, page=page, access_log=access_log)
 
-    def failed(error: BaseException) -> None:
-        failures.append(error)
-        server.should_exit = True
+        async def look() -> None:
+            sweep(server.server_state.connections)
 
-    app = application(find(directory), failed, limits=limits, batching=batching, page=page)
-    patience = int(limits.seconds) + 1
-    server = uvicorn.Server(
-        uvicorn.Config(app, host=host, port=port, log_config=None, timeout_graceful_shutdown=patience)
-    )
-    print(f"http://{host}:{port}/ is loading; /healthz tells when it is ready", flush=True)
-    server.run()
-    if failures:
-        raise failures[0]
+        config = uvicorn.Config(
+            app,
+            http=protocol(limits),  # type: ignore[arg-type]
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            backlog=_BACKLOG,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            callback_notify=look,
+            timeout_notify=1,
+            timeout_graceful_shutdown=int(limits.seconds) + 1,
+        )
+        server = uvicorn.Server(config)
+        print(
+            f"http://{_shown(host)}:{port}/ is loading; /healthz tells when it is ready. Requests may take "
+            f"{-(-limits.memory // MIB)} MiB and {limits.connections} connections.",
+            flush=True,
+        )
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # uvicorn ends by the signal that stopped it, from SIGINT too
+        server.run(sockets=[listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise InputError(
+            f"{_shown(host)}:{port} cannot be bound ({error.strerror or error}); choose another --host or --port."
+        ) from error
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _make_room_for_files(wanted: int) -> None:
+    """Raise the limit on open files to what all connections need. Raises `InputError` where it may not be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise InputError(
+            f"The process may open {hard} files and needs {wanted}; raise `ulimit -n` or lower --max-connections."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

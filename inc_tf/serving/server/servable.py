@@ -1,95 +1,111 @@
-"""A version of a model as `inc_tf.serving.export` wrote it, found in a folder, loaded and run."""
+"""A version of a model as `inc_tf.serving.export` wrote it: loaded, warmed up and run."""
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
 from inc_tf.errors import InputError
 from inc_tf.serving import export
+from inc_tf.serving.server.demonstration import Demonstration
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """The batch sizes that a graph with XLA in it is run at: each is compiled, so others are padded to the next."""
 
 
 class Servable:
-    """One version. It answers once `load` is done.
+    """One version, loaded; each signature has been run once at every size that XLA compiles for, or at 1.
+
+    Args:
+      folder: `<name>/<version>`.
+      page: whether to load what the page shows as well.
 
     Attributes:
       name, version: as in the URL.
-      card: what `inc_tf.serving.describe` says of it.
-      signatures: the SignatureDef of each, by name.
-      state: TensorFlow Serving's word for it, `"LOADING"` or `"AVAILABLE"`.
+      card: what `inc_tf.serving.export.describe` says of it.
+      image_shape, dtype, range: of the images that it takes.
+      demonstration: the page's; None where there is no page, or the projector has no generator.
+      seconds: that loading took.
+
+    Raises `InputError` for what is not what `inc export` writes.
     """
 
-    def __init__(self, folder: Path):
-        self.name, self.version = folder.parent.name, int(folder.name)
-        self.folder = folder
-        try:
-            self.card = json.loads((folder / export.CARD).read_text())
-            saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-        except (OSError, ValueError, DecodeError) as error:
-            raise InputError(f"{str(folder)!r} is not what `inc export` writes ({error}): export it again.") from error
-        self.signatures = dict(saved.meta_graphs[0].signature_def)
-        functions = saved.meta_graphs[0].graph_def.library.function
-        self._xla = any(function.attr["_XlaMustCompile"].b for function in functions)
-        self.image_shape = tuple(self.card["images"]["shape"][1:])
-        self.dtype = np.dtype(self.card["images"]["dtype"])
-        self.range: tuple[float, float] = tuple(self.card["images"]["range"])
-        self.state = "LOADING"
-
-    def load(self) -> float:
-        """Load it, answer once at each size that XLA compiles for, or at 1; returns the seconds that took."""
+    def __init__(self, folder: Path, page: bool):
         started = time.monotonic()
+        self.name, self.version = folder.parent.name, int(folder.name)
+        self.demonstration: Demonstration | None = None
         try:
-            self._loaded = tf.saved_model.load(str(self.folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            said = str(error).strip().split("\n")[0][:200]
-            raise InputError(f"{str(self.folder)!r} cannot be loaded ({said}): export it again.") from error
+            self._load(folder, page)
+        except Exception as error:  # whatever a broken file makes of TensorFlow, Keras or this module
+            said = " ".join(str(error).split())[:300]
+            raise InputError(
+                f"{str(folder)!r} cannot be served ({type(error).__name__}: {said}); export it again."
+            ) from error
+        self.seconds = time.monotonic() - started
+
+    def _load(self, folder: Path, page: bool) -> None:
+        self.card = json.loads((folder / export.CARD).read_text(), parse_constant=_no_constant)
+        self.range: tuple[float, float] = tuple(self.card["images"]["range"])
+        self._loaded = tf.saved_model.load(str(folder))  # the signatures live as long as it does
+        self._signatures = dict(self._loaded.signatures)
+        images = self._specs("serving_default")[0]["images"]
+        self.image_shape: tuple[int, ...] = tuple(images.shape[1:])
+        self.dtype = np.dtype(images.dtype.as_numpy_dtype)
+        graphs = [signature.graph.as_graph_def() for signature in self._signatures.values()]
+        self._xla = any(f.attr["_XlaMustCompile"].b for graph in graphs for f in graph.library.function)
         for size in SIZES if self._xla else (1,):
-            images = np.full([size, *self.image_shape], self.range[0], self.dtype)
-            for signature in self.card["signatures"]:
-                self.run(signature, images, 0)
-        self.state = "AVAILABLE"
-        return time.monotonic() - started
+            blank = np.full([size, *self.image_shape], self.range[0], self.dtype)
+            for signature in self._signatures:
+                self.run(signature, blank, 0)
+        keras_file = folder / export.KERAS_FILE
+        if page and keras_file.exists() and "generator" in self.card["projector"]:
+            self.demonstration = Demonstration(keras_file, self.card)
+
+    @property
+    def signatures(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._signatures)
 
     def run(self, signature: str, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """The signature's answers for at most `SIZES[-1]` images, [N, H, W, C]."""
         n = len(images)
         size = next(size for size in SIZES if size >= n) if self._xla else n
         padded = images[np.minimum(np.arange(size), n - 1)]
-        answer = self._loaded.signatures[signature](images=tf.constant(padded), seed=tf.constant(seed))
+        answer = self._signatures[signature](images=tf.constant(padded), seed=tf.constant(seed))
         return {name: part.numpy()[:n] for name, part in answer.items()}
 
     def metadata(self) -> dict:
         """What TensorFlow Serving answers to `/metadata`."""
-        signatures = {
-            name: MessageToDict(signature, always_print_fields_with_no_presence=True, preserving_proto_field_name=True)
-            for name, signature in self.signatures.items()
-        }
+        signatures = {}
+        for name in self._signatures:
+            inputs, outputs = self._specs(name)
+            signatures[name] = {
+                "inputs": {key: _info(f"{name}_{key}:0", spec) for key, spec in inputs.items()},
+                "outputs": {key: _info(f"{key}:0", spec) for key, spec in outputs.items()},
+                "method_name": "tensorflow/serving/predict",
+                "defaults": {},
+            }
         return {
             "model_spec": {"name": self.name, "signature_name": "", "version": str(self.version)},
             "metadata": {"signature_def": {"signature_def": signatures}},
         }
 
+    def _specs(self, name: str) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
+        signature = self._signatures[name]
+        return signature.structured_input_signature[1], signature.structured_outputs
 
-def find(directory: Path) -> dict[str, Servable]:
-    """The latest version of each model in a folder that `inc export` wrote to, by name, not yet loaded.
 
-    Raises `InputError` where there is none, or where one is not what `inc export` writes.
-    """
-    latest: dict[str, Path] = {}
-    for path in directory.glob("*/*"):
-        if path.name.isdecimal() and path.is_dir():
-            best = latest.get(path.parent.name)
-            latest[path.parent.name] = path if best is None else max(best, path, key=lambda p: int(p.name))
-    if not latest:
-        raise InputError(
-            f"{str(directory)!r} holds no model as `inc export MODEL DIR` writes it, DIR/<name>/<version>/."
-        )
-    return {name: Servable(latest[name]) for name in sorted(latest)}
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} in a card, which JSON does not know")
+
+
+def _info(name: str, spec: tf.TensorSpec) -> dict:
+    """A TensorInfo as JSON has it: sizes are strings, and −1 any."""
+    kind = {"float32": "FLOAT", "float64": "DOUBLE"}.get(spec.dtype.name, spec.dtype.name.upper())
+    sizes = [] if spec.shape.rank is None else spec.shape.as_list()
+    dims = [{"size": str(-1 if size is None else size), "name": ""} for size in sizes]
+    shape = {"dim": dims, "unknown_rank": spec.shape.rank is None}
+    return {"dtype": f"DT_{kind}", "tensor_shape": shape, "name": name}

@@ -1,0 +1,481 @@
+"""Whether a classifier, a generator, an encoder and the bounds of the images fit one another, and what makes them fit.
+
+People bring models of many kinds. What a wrapper can mend is wrapped here: flat or channels-first images, codes
+[1, 1, k], subclassed models, other floating types than float32, one sigmoid instead of two logits. The rest is refused
+with one sentence that has the line of Keras that mends it. A model that fits already is returned as it is, so that
+nothing of what it returns changes. Defences, projectors and attacks all ask here; what images must be is
+`inc_tf.checks`'s.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from inc_tf.data import Bounds
+from inc_tf.errors import InputError
+
+Shape = tuple[int, ...]
+
+_SAMPLES = 32
+_ROUNDING = 0.02  # of a sum of probabilities, in bfloat16
+_FAR = 0.05  # of the bounds' width
+_FAR_SHARE = 0.25  # of the values of G(z) that may be further outside than that
+_REACHES = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0)}
+_PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"}
+_PASSES_ON = (
+    keras.layers.Reshape,
+    keras.layers.Flatten,
+    keras.layers.Permute,
+    keras.layers.Dropout,
+    keras.layers.Cropping2D,
+    keras.layers.UpSampling2D,
+    keras.layers.Identity,
+)
+
+_loading = False
+
+
+@contextmanager
+def weights_follow() -> Iterator[None]:
+    """While Keras rebuilds a model whose weights it loads afterwards: nothing is concluded from values."""
+    global _loading
+    before, _loading = _loading, True
+    try:
+        yield
+    finally:
+        _loading = before
+
+
+def fitted_classifier(
+    classifier: keras.Layer, image_shape: Sequence[int] | None = None, whose: str = "The generator makes images"
+) -> keras.Model:
+    """`classifier` as a keras.Model from images, float32 [N, H, W, C], to logits, float32 [N, classes].
+
+    Args:
+      classifier: a model with one input and one output, of images or of what a reshape makes of them. With a single
+        output, a `Dense` with a sigmoid or without an activation, it is a binary classifier: its logits are (0, s).
+      image_shape: [H, W, C]; None is the classifier's own.
+      whose: how a message says where the images come from.
+
+    Returns the model itself where nothing is to be done. Raises `InputError` for what is not such a model, for images
+    of another shape, for NaN or infinity in its weights, and where it ends in a softmax or in several sigmoids.
+    """
+    graph = _graph(classifier, "classifier", image_shape)
+    own, shape = graph.input_shape[1:], tuple(image_shape or graph.input_shape[1:])
+    if len(graph.output_shape) == 4 and len(own) <= 1:
+        raise InputError(
+            f"The classifier maps {graph.input_shape} to {graph.output_shape}, as a generator does; "
+            "it must map images to logits (None, classes): were classifier and generator swapped?"
+        )
+    if len(shape) != 3 or None in shape:
+        raise InputError(
+            f"The classifier takes {(None, *own)}; it must take images (None, height, width, channels), as "
+            "keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Reshape((784,)), classifier]) does."
+        )
+    before = _images_to(shape, own)
+    if before is None:
+        resized = f": keras.Sequential([keras.Input({shape}), keras.layers.Resizing{own[:2]}, classifier]) resizes them"
+        mended = resized if len(own) == 3 and own[2] == shape[2] and None not in own else ""
+        raise InputError(f"{whose} {shape}, the classifier takes {own}; they must be the same{mended}.")
+    classes = math.prod(size or 0 for size in graph.output_shape[1:])
+    if classes == 1:
+        graph, after = _without_activation(graph), [*_flat(graph.output_shape[1:]), _TwoLogits(dtype="float32")]
+    elif len(graph.output_shape) == 2 or classes == graph.output_shape[-1]:
+        after = [] if len(graph.output_shape) == 2 else [keras.layers.Flatten(dtype="float32")]
+        if _ending(graph).activation in _PROBABILITIES:
+            raise InputError(_NOT_LOGITS)
+    else:
+        raise InputError(
+            f"The classifier maps images {(None, *shape)} to {graph.output_shape}; "
+            "it must map them to logits (None, classes)."
+        )
+    _check_weights(graph, "classifier")
+    return _wrapped(graph, shape, before, after)
+
+
+def fitted_generator(generator: keras.Layer) -> keras.Model:
+    """`generator` as a keras.Model from codes, float32 [N, k], to images, float32 [N, H, W, C].
+
+    Returns the model itself where nothing is to be done. Raises `InputError` for what does not map codes to images of
+    one size, for k unknown or zero, for NaN or infinity in its weights, and where no gradient of the image reaches the
+    code.
+    """
+    graph = _graph(generator, "generator", None)
+    codes, images = graph.input_shape[1:], graph.output_shape[1:]
+    maps = f"The generator maps {graph.input_shape} to {graph.output_shape}"
+    if None in codes or not codes or sum(size != 1 for size in codes) > 1:
+        said = " Were classifier and generator swapped?" if len(images) == 1 and len(codes) == 3 else ""
+        raise InputError(
+            f"{maps}; it must map codes (None, k) to images (None, H, W, C), k fixed, as "
+            f"keras.Sequential([keras.Input((k,)), keras.layers.Reshape((…)), generator]) does.{said}"
+        )
+    if 0 in codes:
+        raise InputError(f"The generator's codes have {codes[-1]} dimensions; they must have at least 1.")
+    if None in images and len(images) in (2, 3):
+        images = _shape_of_one(graph, codes)
+    if len(images) == 1:
+        side = math.isqrt(images[0] or 0)
+        guess = f"{side}, {side}, 1" if side**2 == images[0] else "H, W, C"
+        raise InputError(
+            f"{maps}; it must map codes to images (None, H, W, C): "
+            f"keras.Sequential([generator, keras.layers.Reshape(({guess}))]) does."
+        )
+    if len(images) not in (2, 3):
+        raise InputError(f"{maps}; it must map codes (None, k) to images (None, H, W, C).")
+    after: list[keras.Layer] = []
+    if len(images) == 2:
+        after = [keras.layers.Reshape((*images, 1), dtype="float32")]
+    elif images[0] in (1, 3) and images[2] not in (1, 3):
+        after = [keras.layers.Permute((2, 3, 1), dtype="float32")]
+    elif None in graph.output_shape[1:]:
+        after = [keras.layers.Reshape(images, dtype="float32")]
+    _check_weights(graph, "generator")
+    latent_dim = math.prod(codes)
+    before = [] if len(codes) == 1 else [keras.layers.Reshape(codes, dtype="float32")]
+    fitted = _wrapped(graph, (latent_dim,), before, after)
+    _check_gradient(fitted, latent_dim)
+    return fitted
+
+
+def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -> keras.Model:
+    """`encoder` as a keras.Model from the images of a fitted `generator` to its codes, both float32.
+
+    Without a generator it is only made a model of one input and one output. Raises `InputError` where it does not fit.
+    """
+    graph = _graph(encoder, "encoder", generator.output_shape[1:] if generator else None)
+    if generator is None:
+        return graph
+    shape, latent_dim = generator.output_shape[1:], generator.input_shape[1]
+    before, codes = _images_to(shape, graph.input_shape[1:]), graph.output_shape[1:]
+    if before is None or sum(size != 1 for size in codes) > 1 or math.prod(size or 0 for size in codes) != latent_dim:
+        raise InputError(
+            f"The encoder maps {graph.input_shape} to {graph.output_shape}; for this generator it must map "
+            f"{generator.output_shape} to {generator.input_shape}: each must take what the other returns."
+        )
+    _check_weights(graph, "encoder")
+    return _wrapped(graph, shape, before, [] if len(codes) == 1 else [keras.layers.Flatten(dtype="float32")])
+
+
+def check_projector(projector: keras.Layer) -> None:
+    """Refuse what is not a projector, a generator or a classifier above all. Raises `InputError`."""
+    if _is_functional(projector) or not isinstance(projector, keras.Layer):
+        raise InputError(
+            f"The projector is a {type(projector).__name__}; it must be a layer that projects, "
+            "inc.LatentProjector(generator), say."
+        )
+    _check_kind(projector, "projector")
+
+
+def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bounds) -> None:
+    """Refuse a projector whose images do not lie in the bounds, and a classifier of probabilities, by trying them.
+
+    A generator that ends in a tanh or a sigmoid must have exactly the bounds' range. Any other is tried on 32 codes,
+    N(0, σ²) as its search starts from: it is refused where over a quarter of the values lie outside the bounds by more
+    than 5 % of their width, and warned of where any lies outside at all. Raises `InputError`.
+    """
+    if (own := getattr(projector, "bounds", None)) is not None and tuple(own) != tuple(bounds):
+        raise InputError(
+            f"The bounds are {_interval(*bounds)}, and {type(projector).__name__} makes images in {_interval(*own)}; "
+            "leave bounds out, and give images and a classifier of that range."
+        )
+    if _loading:
+        return
+    generator = getattr(projector, "generator", None)
+    if generator is None:
+        shape = (2, *classifier.input_shape[1:])
+        images = tf.random.stateless_uniform(shape, [0, 0], *bounds)
+    else:
+        images = _check_range(generator, bounds, getattr(getattr(projector, "start", None), "stddev", 1.0))
+    check_logits(classifier(images, training=False))
+
+
+def check_logits(logits: tf.Tensor) -> None:
+    """Refuse probabilities: rows that are not negative and sum to one. Raises `InputError`."""
+    values = logits.numpy()
+    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_ROUNDING):
+        raise InputError(_NOT_LOGITS)
+
+
+_NOT_LOGITS = (
+    "The classifier returns probabilities, where attacks need logits: leave its softmax out, "
+    "classifier.layers[-1].activation = None where its last layer has it."
+)
+
+
+def _check_range(generator: keras.Model, bounds: Bounds, stddev: float) -> tf.Tensor:
+    """A few images of the generator within the bounds, float32 [n, H, W, C], once it has the range of the bounds."""
+    codes = tf.random.stateless_normal([_SAMPLES, generator.input_shape[1]], [0, 0], stddev=stddev)
+    images = generator(codes, training=False)
+    if not np.allclose(images, generator(codes, training=False), atol=1e-3 * (bounds[1] - bounds[0]), equal_nan=True):
+        raise InputError(
+            f"The generator {generator.name!r} makes another image of the same code at each call; "
+            "a layer of it draws noise even with training=False, and a search needs one without."
+        )
+    if not np.isfinite(images).all():
+        raise InputError(f"The generator {generator.name!r} makes NaN or infinity of codes from N(0, {stddev:g}²).")
+    values, (low, high) = np.asarray(images), bounds
+    ending = _ending(generator)
+    known = _REACHES.get(ending.activation or "")
+    if known is not None:
+        reach = sorted(ending.scale * end + ending.offset for end in known)
+        if not np.allclose(reach, bounds, atol=1e-3 * (high - low)):
+            raise InputError(_out_of_range(reach, bounds, f"it ends in {ending.activation}"))
+    reach = [float(values.min()), float(values.max())]
+    outside = np.maximum(low - values, values - high)
+    if np.mean(outside > _FAR * (high - low)) > _FAR_SHARE:
+        raise InputError(_out_of_range(reach, bounds, f"on {_SAMPLES} codes"))
+    if (share := np.mean(outside > 1e-6 * (high - low))) > 0:
+        warnings.warn(
+            f"Of the values of G(z), {100 * share:.2g} % lie outside the bounds {_interval(low, high)}, from "
+            f"{reach[0]:.3g} to {reach[1]:.3g}: the classifier sees them as they are.",
+            stacklevel=4,
+        )
+    elif known is None and reach[1] - reach[0] < 0.02 * (high - low):
+        warnings.warn(
+            f"The values of G(z) lie between {reach[0]:.3g} and {reach[1]:.3g}, a small part of the bounds "
+            f"{_interval(low, high)}; is the generator of another range?",
+            stacklevel=4,
+        )
+    return tf.clip_by_value(images, low, high)
+
+
+def _out_of_range(reach: Sequence[float], bounds: Bounds, how: str) -> str:
+    ranges = [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)]
+    slack = [0.1 * (high - low) for low, high in ranges]
+    within = [r for r, s in zip(ranges, slack, strict=True) if r[0] - s <= reach[0] and reach[1] <= r[1] + s]
+    range_ = within[0] if within else tuple(reach)
+    scale = (bounds[1] - bounds[0]) / (range_[1] - range_[0])
+    return (
+        f"The generator makes values from {reach[0]:.3g} to {reach[1]:.3g} ({how}) and the bounds are "
+        f"{_interval(*bounds)}: keras.Sequential([generator, keras.layers.Rescaling({scale:.6g}, "
+        f"offset={bounds[0] - scale * range_[0]:.6g})]) makes it fit, or bounds=({range_[0]:g}, {range_[1]:g}) where "
+        "classifier and images have the generator's range."
+    )
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{low:g}, {high:g}]"
+
+
+@keras.saving.register_keras_serializable(package="inc_tf")
+class _TwoLogits(keras.layers.Layer):
+    """s, float32 [N, 1], as the logits (0, s) of two classes."""
+
+    def call(self, inputs):
+        return keras.ops.concatenate([keras.ops.zeros_like(inputs), inputs], axis=-1)
+
+
+def _flat(shape: Shape) -> list[keras.Layer]:
+    return [] if len(shape) == 1 else [keras.layers.Reshape((1,), dtype="float32")]
+
+
+def _images_to(shape: Shape, own: Shape) -> list[keras.Layer] | None:
+    """The layers that make the input of a model, `own`, of images of `shape`; None where none can."""
+    if len(own) == 3 and all(size in (None, given) for size, given in zip(own, shape, strict=True)):
+        return []
+    if len(own) == 3 and own == (shape[2], *shape[:2]):
+        return [keras.layers.Permute((3, 1, 2), dtype="float32")]
+    if len(own) != 3 and None not in own and math.prod(own) == math.prod(shape):
+        return [keras.layers.Reshape(own, dtype="float32")]
+    return None
+
+
+def _wrapped(graph: keras.Model, shape: Shape, before: list[keras.Layer], after: list[keras.Layer]) -> keras.Model:
+    """`graph` from float32 [N, *shape] to float32, between the layers `before` and `after`; itself if that changes
+    nothing.
+    """
+    fits = tuple(graph.input_shape) == (None, *shape) and graph.outputs[0].dtype == "float32"
+    if fits and not before and not after:
+        return graph
+    x = images = keras.Input(shape, dtype="float32")
+    for layer in before:
+        x = layer(x)
+    x = tf.nest.flatten(graph(x))[0]
+    if x.dtype != "float32":
+        x = keras.layers.Activation("linear", dtype="float32")(x)
+    for layer in after:
+        x = layer(x)
+    return keras.Model(images, x, name=graph.name)
+
+
+def _graph(model: Any, role: str, shape: Sequence[int] | None) -> keras.Model:
+    """`model` as a functional model of one input and one output."""
+    _check_kind(model, role)
+    if not _is_functional(model):
+        return _shell(model, role, shape)
+    if len(model.inputs) != 1:
+        rest = ", ".join("label" for _ in model.inputs[1:])
+        raise InputError(
+            f"The {role} {model.name!r} has {len(model.inputs)} inputs, {model.input_shape}; it must have one: fix the "
+            f"others, x = keras.Input({tuple(model.inputs[0].shape[1:])}); keras.Model(x, {role}([x, {rest}]))."
+        )
+    if len(model.outputs) != 1:
+        raise InputError(
+            f"The {role} {model.name!r} has {len(model.outputs)} outputs, {model.output_shape}; it must have one: "
+            f"keras.Model({role}.inputs, {role}.outputs[0])."
+        )
+    if not keras.backend.is_float_dtype(model.inputs[0].dtype):
+        raise InputError(
+            f"The {role} {model.name!r} takes {model.inputs[0].dtype}; it must take float32, which a gradient reaches: "
+            f'keras.Input({tuple(model.inputs[0].shape[1:])}, dtype="float32").'
+        )
+    inputs, outputs = (getattr(model, f"_{which}_struct", None) for which in ("inputs", "outputs"))
+    if isinstance(inputs, dict) or isinstance(outputs, dict | list | tuple) or model.inputs[0].shape[0] is not None:
+        return _shell(model, role, model.inputs[0].shape[1:])
+    return model
+
+
+def _is_functional(model: keras.Layer) -> bool:
+    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+
+
+def _check_kind(model: Any, role: str) -> None:
+    if hasattr(model, "classifier") and hasattr(model, "projector"):
+        needed = {"classifier": "defense.classifier", "generator": "defense.projector.generator"}
+        raise InputError(f"The {role} is a whole defence; give its {role}, {needed.get(role, 'E')}.")
+    if isinstance(model, keras.Layer):
+        if role == "generator" and not _is_functional(model):
+            for name in ("generator", "decoder"):
+                if isinstance(getattr(model, name, None), keras.Layer):
+                    said = f"The generator is a {type(model).__name__}, which has a {name} from codes to images"
+                    raise InputError(f"{said}; give that: model.{name}.")
+        return
+    kind = f"{type(model).__module__.split('.')[0]} {type(model).__name__}".removeprefix("builtins ")
+    said = f"The {role} is a {kind}; it must be a keras.Model"
+    if isinstance(model, str) or hasattr(model, "__fspath__"):
+        raise InputError(f"The {role} is a path, {str(model)!r}; load it: keras.saving.load_model({str(model)!r}).")
+    if callable(model) and type(model).__module__ in ("builtins", "functools", "__main__"):
+        said += f": keras.Sequential([keras.Input(shape), keras.layers.Lambda({role})]) makes one of a function"
+    raise InputError(f"{said}.")
+
+
+def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.Model:
+    """A functional model around a subclassed one, or around one whose input or output is no plain tensor."""
+    own = _built_shape(model) or shape
+    if own is None:
+        example = {"generator": "generator(tf.zeros([1, k]))"}.get(role, f"{role}(tf.zeros([1, 28, 28, 1]))")
+        raise InputError(
+            f"The {role} {model.name!r}, a {type(model).__name__}, has not been built, so that the shape of its input "
+            f"is not known: call it once, {example}, and load its weights."
+        )
+    x = keras.Input(tuple(own), dtype="float32")
+    try:
+        found = model(tf.nest.map_structure(lambda _: x, getattr(model, "_inputs_struct", x)))
+    except Exception as error:  # whatever the model's own code raises
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(
+            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} ({said}); it "
+            "must take one tensor of a fixed shape, and work inside a graph."
+        ) from error
+    outputs = tf.nest.flatten(found)
+    if len(outputs) != 1:
+        raise InputError(
+            f"The {role} {model.name!r} has {len(outputs)} outputs, {[tuple(o.shape) for o in outputs]}; it must have "
+            f"one: x = keras.Input({tuple(own)}); keras.Model(x, {role}(x)[0])."
+        )
+    return keras.Model(x, outputs[0], name=model.name)
+
+
+def _built_shape(model: keras.Layer) -> Shape | None:
+    """The shape of one example that a layer was built or called on; None where it was not, or on several tensors."""
+    built = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    plain = isinstance(built, list | tuple) and all(size is None or isinstance(size, int) for size in built)
+    return tuple(built[1:]) if plain and built else None
+
+
+class _Ending(NamedTuple):
+    """The last activation of a model by name, None where it is not known, and the scale and offset that follow it."""
+
+    activation: str | None
+    scale: float
+    offset: float
+
+
+def _ending(model: keras.Model) -> _Ending:
+    tensor, scale, offset = model.outputs[0], 1.0, 0.0
+    while tensor is not None:
+        operation = tensor._keras_history.operation
+        name = _activation(operation)
+        if _is_functional(operation):
+            inner = _ending(operation)
+            return _Ending(inner.activation, scale * inner.scale, scale * inner.offset + offset)
+        if isinstance(operation, keras.layers.Rescaling) and np.ndim(operation.scale) == np.ndim(operation.offset) == 0:
+            scale, offset = scale * operation.scale, scale * operation.offset + offset
+        elif not isinstance(operation, _PASSES_ON) and not (
+            isinstance(operation, keras.layers.Activation) and name == "linear"
+        ):
+            return _Ending(name, scale, offset)
+        tensor = _before(tensor)
+    return _Ending(None, scale, offset)
+
+
+def _activation(operation: Any) -> str | None:
+    """The name of the activation that an operation ends in; None where it has none or an unknown one."""
+    if isinstance(operation, keras.layers.Layer):
+        if isinstance(operation, keras.layers.Softmax):
+            return "softmax"
+        function = getattr(operation, "activation", None)
+        return getattr(function, "__name__", None)
+    name = type(operation).__name__.lower()  # an operation of keras.ops in a functional model
+    return name if name in _REACHES or name in _PROBABILITIES else None
+
+
+def _before(tensor: Any) -> Any:
+    """The one tensor that the operation behind a Keras tensor took; None where there were several."""
+    operation, node, _ = tensor._keras_history
+    taken = operation._inbound_nodes[node].input_tensors
+    return taken[0] if len(taken) == 1 else None
+
+
+def _without_activation(graph: keras.Model) -> keras.Model:
+    """A binary classifier before its sigmoid, whose last bits a probability does not have."""
+    last, before = graph.outputs[0]._keras_history.operation, _before(graph.outputs[0])
+    if before is not None and _is_functional(last):
+        return keras.Model(graph.inputs, _without_activation(last)(before), name=graph.name)
+    name = _activation(last)
+    if name == "linear":
+        return graph
+    if name == "sigmoid" and before is not None:
+        if isinstance(last, keras.layers.Activation) or not isinstance(last, keras.Layer):
+            return keras.Model(graph.inputs, before, name=graph.name)
+        if last.weights:
+            linear = type(last).from_config({**last.get_config(), "activation": None})
+            logit = linear(before)
+            linear.set_weights(last.get_weights())
+            return keras.Model(graph.inputs, logit, name=graph.name)
+    raise InputError(
+        f"The classifier {graph.name!r} returns one number for an image, {graph.output_shape}, of which it is not "
+        "known whether it is a logit or a probability; it must return logits (None, classes): end it in "
+        "keras.layers.Dense(2), or in keras.layers.Dense(1) for the logit of class 1."
+    )
+
+
+def _shape_of_one(graph: keras.Model, codes: Shape) -> Shape:
+    return tuple(graph(tf.zeros([1, *codes]), training=False).shape[1:])
+
+
+def _check_weights(model: keras.Model, role: str) -> None:
+    for weight in model.weights:
+        if keras.backend.is_float_dtype(weight.dtype) and not bool(tf.reduce_all(tf.math.is_finite(weight.value))):
+            raise InputError(
+                f"The {role} {model.name!r} has NaN or infinity in its weight {weight.path!r}; train it again, or load "
+                "the weights from before."
+            )
+
+
+def _check_gradient(generator: keras.Model, latent_dim: int) -> None:
+    code = tf.zeros([1, latent_dim])
+    with tf.GradientTape() as tape:
+        tape.watch(code)
+        image = generator(code, training=False)
+    if tape.gradient(image, code) is None:
+        raise InputError(
+            f"The generator {generator.name!r} has no gradient with respect to its code; "
+            "every operation between the two must be differentiable."
+        )

@@ -1,0 +1,119 @@
+"""Connections: uvicorn's, which has no limit on the time that a client takes to send a request or to read its answer.
+
+Once a second `sweep` closes those that take longer than `Limits` says.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from inc_tf.serving.server.limits import Limits
+
+_READ = 2**14  # bytes that are parsed between two looks at other connections
+_PARSING = 0.2  # seconds of computing that a request's framing may cost, which an endless row of tiny chunks exceeds
+_GRACE = 5.0  # seconds by which the application's own time limit comes first
+_AT_SHUTDOWN = 2.0  # seconds in which a body must be whole once the server is to stop
+
+_HEAD, _BODY, _ANSWER = "head", "body", "answer"
+
+
+class Connection(H11Protocol):
+    """One connection; `uvicorn.Config(http=protocol(limits))` makes them."""
+
+    def __init__(self, limits: Limits, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.limits = limits
+        self._stage = _HEAD
+        self._since = 0.0  # when the stage began
+        self._parsing = 0.0
+        self._unsent_since: float | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        transport.max_size = _READ
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        if len(self.connections) > self.limits.connections:
+            others = [c for c in self.connections if c is not self and isinstance(c, Connection) and c.stage() == _HEAD]
+            if others:
+                min(others, key=lambda c: c._since).transport.abort()
+            else:
+                self._refuse(429, f"There are {self.limits.connections} connections already; try again later")
+
+    def data_received(self, data: bytes) -> None:
+        self.stage()
+        started = time.thread_time()
+        super().data_received(data)
+        self._parsing += time.thread_time() - started
+        if self.stage() == _BODY and self._parsing > _PARSING:
+            self.transport.abort()
+
+    def stage(self) -> str:
+        """What is waited for: the head of a request, its body, or nothing of the client's."""
+        state = self.conn.their_state
+        now = _HEAD if state is h11.IDLE else _BODY if state is h11.SEND_BODY else _ANSWER
+        if now != self._stage:
+            self._stage, self._since, self._parsing = now, self.loop.time(), 0.0
+        return now
+
+    def check_time(self) -> None:
+        """Close it if the client has taken too long."""
+        now = self.loop.time()
+        if self._unsent_since is not None and now - self._unsent_since > self.limits.seconds:
+            self.transport.abort()
+        elif self.transport.is_closing():
+            self._unsent_since = self._unsent_since or now
+        elif (stage := self.stage()) == _HEAD and now - self._since > self.limits.head:
+            self._refuse(408, f"The request's headers did not come within {self.limits.head:g} s")
+        elif stage == _BODY and now - self._since > self.limits.seconds + _GRACE:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unsent_since = None
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        except h11.LocalProtocolError:
+            self.transport.abort()
+        self.loop.call_later(_AT_SHUTDOWN, self._abort_stalled)
+
+    def _abort_stalled(self) -> None:
+        if self.stage() != _ANSWER or self.transport.is_closing():
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "This is not a request of HTTP/1.1 as RFC 9112 has it")
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer in the application's place, and close."""
+        body = json.dumps({"error": message}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        try:
+            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event))
+        except h11.LocalProtocolError:  # an answer has begun
+            self.transport.abort()
+        self.transport.close()
+
+
+def protocol(limits: Limits) -> Callable[..., Connection]:
+    """What makes connections with these limits."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each malformed request would fill disks
+    return partial(Connection, limits)
+
+
+def sweep(connections: set) -> None:
+    """Close those that take too long."""
+    for connection in list(connections):
+        connection.check_time()

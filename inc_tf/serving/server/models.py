@@ -1,0 +1,145 @@
+"""The models of a folder: the latest version of each is served, and the folder is looked at again every second.
+
+As TensorFlow Serving's default policies have it: a version is served once it is loaded; then the one before it is
+answered to the end and forgotten, and one that cannot be loaded leaves the one before it in place.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inc_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from inc_tf.serving.server.servable import Servable
+
+LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
+_EVERY = 1.0  # seconds between two looks at the folder
+_AGAIN = 60.0  # seconds until a version that could not be loaded is tried again
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version's state, in TensorFlow Serving's words, and the sentence that says why it is not served."""
+
+    number: int
+    state: str
+    error: str = ""
+
+    def status(self) -> dict[str, Any]:
+        """One of `model_version_status`."""
+        status = {"error_code": "UNKNOWN" if self.error else "OK", "error_message": self.error}
+        return {"version": str(self.number), "state": self.state, "status": status}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the folder: what answers, if anything does, and what became of its latest version."""
+
+    latest: Version
+    folder: tuple[Path, int, int]  # path, inode and time of change, of the latest version
+    tried: float
+    servable: "Servable | None" = None
+
+    def versions(self) -> list[Version]:
+        """The latest first."""
+        if self.servable is None or self.servable.version == self.latest.number:
+            return [self.latest]
+        return [self.latest, Version(self.servable.version, AVAILABLE)]
+
+
+class Models:
+    """Loads and watches in a thread of its own, which no exit waits for.
+
+    Args:
+      directory: that `inc export` wrote to.
+      page: whether to load what the page shows.
+      changed: called in that thread with each model's name and state, and with None where it is gone.
+
+    Attributes:
+      all: by name. Entries are replaced, never changed.
+      ready: whether each model that was there at first has been loaded or cannot be.
+
+    Raises `InputError` for a folder without a model.
+    """
+
+    def __init__(self, directory: Path, page: bool, changed: Callable[[str, Model | None], None]):
+        self._directory, self._page, self._changed = directory, page, changed
+        if not latest_versions(directory):
+            raise InputError(
+                f"{str(directory)!r} holds no model as `inc export MODEL DIR` writes it, DIR/<name>/<version>/."
+            )
+        self.all: dict[str, Model] = {}
+        self.ready = False
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to load and to watch."""
+        threading.Thread(target=self._watch, name="loader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Load no more."""
+        self._stopping.set()
+
+    def _watch(self) -> None:
+        # A search is one chain of small operations, which loses a fifth of its time being handed between threads.
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        while True:
+            try:
+                self._refresh()
+            except Exception as error:  # a folder that cannot be read now may be later
+                print(f"{str(self._directory)!r} cannot be looked at: {error}", file=sys.stderr, flush=True)
+            self.ready = True
+            if self._stopping.wait(_EVERY):
+                return
+
+    def _refresh(self) -> None:
+        found = latest_versions(self._directory)
+        for name in set(self.all) - set(found):
+            del self.all[name]
+            self._changed(name, None)
+            print(f"{name}: gone, no longer served", flush=True)
+        for name, path in sorted(found.items()):
+            if self._stopping.is_set():
+                return
+            facts = path.stat()
+            folder = (path, facts.st_ino, facts.st_mtime_ns)
+            known = self.all.get(name)
+            again = known and known.latest.state == END and time.monotonic() - known.tried > _AGAIN
+            if known is None or known.folder != folder or again:
+                self._load(name, folder, known.servable if known else None)
+
+    def _load(self, name: str, folder: tuple[Path, int, int], before: "Servable | None") -> None:
+        from inc_tf.serving.server.servable import Servable
+
+        path = folder[0]
+        version = Version(int(path.name), LOADING)
+        self._set(name, Model(version, folder, time.monotonic(), before))
+        try:
+            servable = Servable(path, self._page)
+        except InputError as error:
+            self._set(name, replace(self.all[name], latest=replace(version, state=END, error=str(error))))
+            print(f"{name} version {path.name} is not available: {error}", file=sys.stderr, flush=True)
+        else:
+            available = replace(version, state=AVAILABLE)
+            self._set(name, replace(self.all[name], latest=available, servable=servable))
+            print(f"{name} version {path.name}: available after {servable.seconds:.0f} s", flush=True)
+
+    def _set(self, name: str, model: Model) -> None:
+        self.all[name] = model
+        self._changed(name, model)
+
+
+def latest_versions(directory: Path) -> dict[str, Path]:
+    """The folder of the latest version of each model, by name."""
+    latest: dict[str, Path] = {}
+    for path in directory.glob("[!.]*/*"):
+        if path.name.isdecimal() and path.name.isascii() and path.is_dir():
+            best = latest.get(path.parent.name, path)
+            latest[path.parent.name] = max(best, path, key=lambda p: int(p.name))
+    return latest
