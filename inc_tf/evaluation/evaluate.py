@@ -133,7 +133,8 @@ def evaluate_files(
       generator: one, codes → images.
       encoder: one, images → codes, where there is one.
       images: with their labels.
-      searched, epsilons: as `evaluate` takes them.
+      searched: as `evaluate` takes it.
+      epsilons: as `evaluate` takes them.
 
     Raises `InputError` for files that cannot be loaded and models that do not fit one another or the images.
     """

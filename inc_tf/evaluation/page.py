@@ -215,21 +215,17 @@ def labels(record: Record) -> dict[str, str]:
 
 def draw(record: Record) -> plt.Figure:
     """The worst case of each defence against ε, and FGSM on C in grey: what the paper measured."""
-    from inc_tf.evaluation.plots import color, draw_shares, plt, title
+    from inc_tf.evaluation.plots import INTERVALS, draw_defenses, legend, panels, title
 
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, (axes,) = panels(width=7, height=5)
     shown = labels(record)
-    for defense, label in shown.items():
-        rows = record.select(defense=defense, attack="clean", metric="accuracy")
-        rows += record.select(defense=defense, attack=WORST, metric="accuracy")
-        draw_shares(axes, rows, label, color=color(defense))
+    found = {d: [record.select(defense=d, attack=a, metric="accuracy") for a in ("clean", WORST)] for d in shown}
+    draw_defenses(axes, {defense: clean + worst for defense, (clean, worst) in found.items()})
     searched = next((name for name in shown if name in ("inc", "inc-fast")), next(iter(shown)))
     fgsm = record.select(defense=searched, attack="fgsm", metric="accuracy")
     accuracies = [100 * row["value"] for row in fgsm]
     axes.plot([row["epsilon"] for row in fgsm], accuracies, "--", color="0.5", label=f"{shown[searched]}, FGSM on C")
     n = record.select(attack=WORST)[0]["n"]
-    axes.set(
-        xlabel="ε (ℓ∞)", title=f"{title(record.dataset)}: worst case of all attacks, n = {n}, 95 % Wilson intervals"
-    )
-    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.set(xlabel="ε (ℓ∞)", title=f"{title(record.dataset)}: worst case of all attacks, n = {n}, {INTERVALS}")
+    legend(figure)
     return figure
