@@ -9,8 +9,8 @@ import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
-from inc_tf.checks import ChecksImages
-from inc_tf.fit import fitted_generator
+from inc_tf.checks import ChecksImages, as_seed
+from inc_tf.fit import check_search, fitted_generator
 from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.solvers import Adam
@@ -41,6 +41,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})  # the generator may have another policy
+        check_search(solver, start)
         generator = self.generator = fitted_generator(generator)
         self.image_shape = generator.output_shape[1:]
         self.solver = solver
@@ -58,7 +59,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        seed = tf.cast(0 if seed is None else seed, tf.int32)
+        seed = as_seed(seed)
         if tf.executing_eagerly():
             found = self._watched(images, seed)
         else:
