@@ -1,6 +1,6 @@
 """A data set, a solver, a defence and an attack of one's own, each declared where it is written.
 
-inc --plugin examples/plugin.py attack noise --defense evens-momentum --n 20
+inc --plugin examples/plugin.py attack noise --defense evens-momentum --epsilon 0.5 --n 40
 """
 
 from dataclasses import dataclass
