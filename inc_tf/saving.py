@@ -47,7 +47,7 @@ def configuration(part: Any) -> Any:
     Two parts of one configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays and
     plain values, and raises `TypeError` for others.
     """
-    kind = {"class": type(part).__name__}
+    kind = {"class": _class_name(part)}
     if isinstance(part, keras.Model) and not hasattr(part, "projector"):
         return {**kind, "sha256": digest(part)}
     if isinstance(part, keras.Layer):
@@ -68,6 +68,12 @@ def configuration(part: Any) -> Any:
     if part is None or isinstance(part, str | int | float):
         return part
     raise TypeError(f"{type(part).__name__} has no configuration")
+
+
+def _class_name(part: Any) -> str:
+    """With its module, where the class is not the library's or Keras's: others may be called the same."""
+    module, name = type(part).__module__, type(part).__qualname__
+    return name if module.partition(".")[0] in ("inc_tf", "keras", "builtins") else f"{module}.{name}"
 
 
 def content_hash(plain: Any) -> str:

@@ -131,7 +131,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
                 tf.TensorSpec([None, *self.generator.input_shape[1:]], tf.float32),
                 tf.TensorSpec([None], tf.float32),
                 tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None], tf.bool),
+                tf.TensorSpec([None], tf.int32),
             ),
             parallel_iterations=1,
         )
@@ -148,7 +148,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         found = self._minimize(tf.repeat(images, restarts, axis=0), tf.reshape(codes, [-1, k]))
         best = _best_restart(found, restarts)
         output = self.generator(best.codes, training=False)
-        return Projection(output, best.codes, tf.sqrt(best.errors), best.steps, best.converged)
+        return Projection(output, best.codes, tf.sqrt(best.errors), best.steps, best.status)
 
     def get_config(self) -> dict:
         return {
