@@ -1,16 +1,16 @@
 """A data set, a solver, a defence and an attack of one's own, each declared where it is written.
 
-inc --plugin examples/plugin.py attack noise --defense evens-momentum --n 20
+inc --plugin examples/plugin.py attack noise --defense evens-momentum --epsilon 0.5 --n 40
 """
 
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
 
 import inc_tf as inc
 from inc_tf import zoo
-from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, signature
+from inc_tf.projection.solvers.protocol import errors_and_gradients, solver
+from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.saving import Settings
 
 
@@ -33,33 +33,30 @@ inc.data.register(
 )
 
 
-@keras.saving.register_keras_serializable(package="example")
+@solver("momentum")
 @dataclass(frozen=True)
 class Momentum(Settings):
-    """Gradient descent with momentum on ‖G(z) − x‖₂², the best code kept."""
+    """Gradient descent with momentum on ‖G(z) − x‖₂²."""
 
     learning_rate: float = 0.003
     momentum: float = 0.9
     steps: int = 300
 
     def compile(self, generator):
-        """See `inc_tf.projection.solvers.protocol.Solver`."""
+        """See `inc_tf.projection.solvers.protocol.Solver`; `minimizer` keeps the best code of all steps."""
 
-        @tf.function(input_signature=signature(generator), autograph=False)
-        def minimize(images, codes):
-            def step(z, velocity, best, least):
-                errors, gradient = errors_and_gradients(generator, z, images)
-                wins = errors < least
-                best, least = tf.where(wins[:, None], z, best), tf.where(wins, errors, least)
-                velocity = self.momentum * velocity - self.learning_rate * gradient
-                return z + velocity, velocity, best, least
+        def start(images, codes):
+            errors, gradient = errors_and_gradients(generator, codes, images)
+            return (codes, tf.zeros_like(codes), gradient), errors
 
-            unseen = tf.fill([tf.shape(codes)[0]], float("inf"))
-            state = (codes, tf.zeros_like(codes), codes, unseen)
-            _, _, best, least = tf.while_loop(lambda *_: True, step, state, maximum_iterations=self.steps)
-            return Solution(best, least, tf.fill(tf.shape(least), self.steps), tf.zeros_like(least, tf.bool))
+        def step(images, state, t):
+            z, velocity, gradient = state
+            velocity = self.momentum * velocity - self.learning_rate * gradient
+            errors, gradient = errors_and_gradients(generator, z + velocity, images)
+            never = tf.zeros_like(errors, tf.bool)  # done before the last step
+            return Step((z + velocity, velocity, gradient), z + velocity, errors, never)
 
-        return minimize
+        return minimizer(generator, start, step, self.steps, stride=self.steps, compilable=True)
 
     def width(self, latent_dim):
         """See `inc_tf.projection.solvers.protocol.Solver`."""

@@ -27,7 +27,7 @@ def main(options: Options) -> None:
     """Figure 12: INC and Autoencode-and-Classify, under FGSM and under the autoencoder's own attack."""
     run = experiment(options, "classifier", "generative")
     attacks = [CLEAN, *(Attack(name, epsilon) for name in ATTACKS for epsilon in EPSILONS)]
-    add_accuracies(run, sweep(run, run.images, attacks, DEFENSES))
+    add_accuracies(run, sweep(run, run.images, attacks, list(DEFENSES)))
     run.finish(table(run.record), draw)
 
 

@@ -19,7 +19,7 @@ DEFENSES = ("undefended", "inc")
 def main(options: Options) -> None:
     """Figure 3: accuracy against FGSM's ε, with and without INC (Algorithm 1: Adam 0.1, T = 2000, R = 1)."""
     run = experiment(options, "classifier", "generative")
-    add_accuracies(run, sweep(run, run.images, ATTACKS, DEFENSES))
+    add_accuracies(run, sweep(run, run.images, ATTACKS, list(DEFENSES)))
     run.finish(table(run.record), draw)
 
 

@@ -15,7 +15,7 @@ DEFENSES = ("undefended", "inc", "inc-fast", "inc-lbfgs")
 def main(options: Options) -> None:
     """Figure 3 with each solver: Adam, Levenberg–Marquardt and L-BFGS."""
     run = experiment(options, "classifier", "generative")
-    add_accuracies(run, sweep(run, run.images, figure_3.ATTACKS, DEFENSES))
+    add_accuracies(run, sweep(run, run.images, figure_3.ATTACKS, list(DEFENSES)))
     run.finish(table(run.record), draw)
 
 

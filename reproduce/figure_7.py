@@ -57,9 +57,8 @@ def draw(record: Record) -> plt.Figure:
     for metric, label in LINES.items():
         rows = [record.one(metric=f"{metric}@{step}") for step in steps]
         axes.plot(steps, [row["value"] for row in rows], marker="o", label=label)
-        low, high = [max(row["low"], 0) for row in rows], [row["high"] for row in rows]
-        if metric == "pairs/flips":  # a share
-            high = np.minimum(high, 1)
+        most = 1.0 if metric == "pairs/flips" else np.inf  # a share's
+        low, high = [max(row["low"], 0) for row in rows], [min(row["high"], most) for row in rows]
         axes.fill_between(steps, low, high, alpha=0.2)
     axes.set(xlabel="training step", ylim=(0, None), title=f"Figure 7: {title(record.dataset)}, 95 % intervals")
     axes.grid(alpha=0.3)

@@ -52,7 +52,7 @@ def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds
     answer = answers[attack, defense]
     labels: dict[str, Any] = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
     if attack != CLEAN:
-        area = estimates.roc_area(answers[CLEAN, defense]["distance"], answer["distance"], seed=record.seed)
+        area = estimates.roc_area(answers[CLEAN, defense]["distance"], answer["distance"])
         record.add(area, metric="roc_area", **labels)
     for rate, threshold in thresholds.items():
         accepted = answer["distance"] < threshold

@@ -7,6 +7,7 @@ that would hide each other's intervals are set a little apart.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -47,11 +48,11 @@ def panels(columns: int = 1, width: float = 6.0, height: float = 4.0) -> tuple[F
 
 def legend(figure: Figure, columns: int = 2) -> None:
     """One legend of all axes, below them; what has the same name in several stands in it once."""
-    named = {}
+    named: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         named |= {name: handle for handle, name in zip(handles, labels, strict=True) if name not in named}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, frameon=False)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns, frameon=False)
 
 
 def whiskers(rows: Sequence[Mapping], scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -120,9 +121,12 @@ def image_rows(rows: Mapping[str, np.ndarray], bounds: data.Bounds, columns: int
     return figure, axes
 
 
-def titles(cells: np.ndarray, probabilities: np.ndarray, expected: np.ndarray, names: Sequence[str]) -> None:
-    """Over each cell the class of `probabilities`, [N, classes], and how sure it is; red where it is not `expected`."""
+def titles(cells: np.ndarray, probabilities: np.ndarray, expected: np.ndarray, names: Sequence[str] | None) -> None:
+    """Over each cell the class of `probabilities`, [N, classes], and how sure it is; red where it is not `expected`.
+
+    None names the classes by number.
+    """
     for cell, found, right in zip(cells, probabilities, expected, strict=False):
         guess = found.argmax()
         color = "black" if guess == right else "red"
-        cell.set_title(f"{names[guess]} {100 * found[guess]:.0f} %", fontsize="small", color=color)
+        cell.set_title(f"{names[guess] if names else guess} {100 * found[guess]:.0f} %", fontsize="small", color=color)
