@@ -42,13 +42,13 @@ def as_images(images) -> tf.Tensor:
 
 
 def as_seed(seed) -> tf.Tensor:
-    """A caller's seed, or one for each image, as int32, None as 0; raises `InputError` for others than whole numbers."""
+    """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for what is not a whole number."""
     if tf.is_tensor(seed):
         return tf.cast(seed, tf.int32)
     values = np.asarray(0 if seed is None else seed)
     if values.ndim > 1 or values.dtype.kind not in "iu" or np.any((values < -(2**31)) | (values >= 2**31)):
         raise InputError(
-            f"The seed is {seed!r}; it must be a whole number from -2^31 to 2^31 - 1, one for each image, or None for 0."
+            f"The seed is {seed!r}; it must be a whole number from -2^31 to 2^31 - 1, or one for each image."
         )
     return tf.constant(values, tf.int32)
 
