@@ -96,6 +96,10 @@ class PhotographParts:
 
     def __call__(self) -> zoo.Parts:
         classifier = imagenet.load_classifier(self.classifier)
+        if classifier.input_shape[3] != 3:
+            raise InputError(
+                f"The classifier {self.classifier!r} takes images {classifier.input_shape[1:]}; photographs have 3 channels."
+            )
         if self.sha256 is not None and self.sha256 != _sha256(classifier, self.classifier):
             raise InputError(f"A worker has another classifier {self.classifier!r}: give all machines the same.")
         network = skip_network((*classifier.input_shape[1:3], 3), self.channels)

@@ -74,14 +74,14 @@ def load_classifier(path_or_name: str) -> keras.Model:
     """The classifier of images in [−1, 1] that a user names: a `.keras` file, or a network of `keras.applications`.
 
     Raises `InputError` for a file that is missing or unreadable, for an unknown name, and for a model that does not map
-    images [N, H, W, 3] of a fixed size to one logit a class. Runs no code of the file.
+    images [N, H, W, C] of a fixed size to one logit a class. Runs no code of the file.
     """
     classifier = load_file(Path(path_or_name)) if path_or_name.endswith(".keras") else application(path_or_name)
     shape = classifier.input_shape
-    if len(shape) != 4 or None in shape[1:] or shape[3] != 3 or len(classifier.output_shape) != 2:
+    if len(shape) != 4 or None in shape[1:] or len(classifier.output_shape) != 2:
         raise InputError(
             f"The classifier {path_or_name!r} maps {shape} to {classifier.output_shape}; "
-            "it must map images (None, H, W, 3) of a fixed size to logits (None, classes)."
+            "it must map images (None, H, W, C) of a fixed size to logits (None, classes)."
         )
     return classifier
 

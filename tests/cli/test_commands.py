@@ -81,11 +81,13 @@ def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_training_takes_its_options(tmp_path, monkeypatch):
-    monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    shipped = {path.name: checkpoints.sha256(path) for path in checkpoints.directory().iterdir()}
     words = ["train", "digits-vae", "--seed", "1", "--steps", "3", "--mixed-precision", "--strategy", "mirrored"]
     done = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run")])
-    assert done.stdout == f"{tmp_path / 'checkpoints' / 'digits-vae-seed-1.keras'}\n"
-    again = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run"), "--json"])
+    assert done.stdout == f"{tmp_path / 'run' / 'digits-vae-seed-1.keras'}\n"
+    assert {path.name: checkpoints.sha256(path) for path in checkpoints.directory().iterdir()} == shipped
+    monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    again = CliRunner().invoke(main, [*words, "--run-dir", str(tmp_path / "run"), "--install", "--json"])
     assert json.loads(again.stdout) == checkpoints.card("digits-vae-seed-1")
     card = checkpoints.card("digits-vae-seed-1")
     assert card["command"] == "inc train digits-vae --seed 1 --steps 3 --strategy mirrored --mixed-precision"
