@@ -22,7 +22,8 @@ def load(path: Path) -> None:
         return
     if not file.is_file():
         raise InputError(f"There is no plug-in {str(path)!r}; name a Python file.")
-    name = f"inc_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    # By content, so that what is filed under the module's name is not taken for the answer of another version.
+    name = f"inc_plugin_{file.stem}_{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
     specification = importlib.util.spec_from_file_location(name, file)
     if specification is None or specification.loader is None:
         raise InputError(f"{str(path)!r} is not a Python file.")

@@ -30,6 +30,10 @@ class Registry(Generic[Declared]):
         self._declared[name] = declaration
         return declaration
 
+    def discard(self, name: str) -> None:
+        """Forget what was declared as `name`, if anything was."""
+        self._declared.pop(name, None)
+
     def __getitem__(self, name: str) -> Declared:
         """The declaration of `name`. Raises `InputError` for a name that is not declared."""
         self.check(name)

@@ -108,8 +108,8 @@ def test_inc_defend_and_attack_take_it(name, expected, monkeypatch, request):
         raise InputError("Seen.")
 
     monkeypatch.setattr(image_files, "defend", stop)
-    monkeypatch.setattr(attacks.METHODS, "_declared", {**attacks.METHODS._declared})
     attacks.register(attacks.Method("stop", stop, "stops", target="search"))
+    request.addfinalizer(lambda: attacks.METHODS.discard("stop"))
     assert run("defend", "a.png", "--defense", name).stderr == "Error: Seen.\n"
     assert run("attack", "stop", "--defense", name, "--n", "1").stderr == "Error: Seen.\n"
     assert seen == [expected[name]] * 2

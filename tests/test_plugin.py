@@ -15,7 +15,7 @@ from inc_tf.data.image_files import write
 from inc_tf.errors import InputError
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
-from inc_tf.saving import configuration
+from inc_tf.saving import configuration, content_hash
 from inc_tf.serving import bulk
 
 TOY = Path(__file__).parent / "plugin" / "toy.py"
@@ -25,13 +25,12 @@ N = 5
 @pytest.fixture(scope="module", autouse=True)
 def _loaded():
     """Loads the plug-in, and forgets it afterwards."""
-    list(attacks.METHODS.values())  # so that the library's own are not forgotten with it
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in (data.SOURCES, attacks.METHODS, zoo.DEFENSES):
-            patch.setattr(registry, "_declared", dict(registry._declared))
-        patch.setattr(plugins, "_LOADED", {})
-        plugins.load(TOY)
-        yield
+    plugins.load(TOY)
+    yield
+    data.SOURCES.discard("toy")
+    attacks.METHODS.discard("darken")
+    for name in ("toy-search", "toy-levels"):
+        zoo.DEFENSES.discard(name)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def test_inc_attack_counts(few):
 def test_evaluate_shows_attack_and_projector(few, short_attacks):
     defense = inc.load("toy-toy-levels")
     found = inc.evaluate(defense, few.images, few.labels, epsilons=(0.1, 0.4), searched=N, quiet=True)
-    rows = {row["epsilon"]: row for row in found.record.select(attack="darken", defense="defense")}
+    rows = {row["epsilon"]: row for row in found.record.select(attack="darken", defense="defense", metric="accuracy")}
     for epsilon, row in rows.items():
         images = np.clip(few.images - np.float32(epsilon), 0, 1)
         assert row["value"] == np.mean(defense(images).predictions.numpy() == few.labels)
@@ -129,6 +128,29 @@ def test_workers_know_it(ray_here, few, tmp_path):
         write(folder / f"{i}.png", image, few.bounds)
     found = bulk.project(str(folder), tmp_path / "out", "toy-toy-levels", quiet=True)
     assert (found["images"], found["skipped"]) == (N, [])
+
+
+def test_another_version_is_filed_apart(tmp_path):
+    code = """
+from dataclasses import dataclass
+from inc_tf import attacks
+
+@dataclass
+class Adam:
+    steps: int = 2000
+
+attacks.register(attacks.Method("mine", Adam, "mine"))
+"""
+    for name, more in {"one": "", "same": "", "two": "# changed"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text(code + more)
+    found = {}
+    for name in ("one", "same", "two"):
+        plugins.load(tmp_path / name / "mine.py")
+        found[name] = content_hash(configuration(attacks.METHODS["mine"].function()))
+    attacks.METHODS.discard("mine")
+    assert found["one"] == found["same"] != found["two"]
+    assert content_hash(configuration(inc.Adam())) not in found.values()
 
 
 @pytest.mark.parametrize(

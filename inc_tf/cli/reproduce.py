@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from inc_tf.cli.main import LazyGroup
 
@@ -33,13 +34,18 @@ class _Scripts(LazyGroup):
             return None
         return importlib.import_module(f"{_PACKAGE}.{name}").main
 
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = [name for name in self.list_commands(context) if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, context, incomplete)
+        return [*(CompletionItem(name, help=self._first_line(name)) for name in found), *options]
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = []
-        for name in self.list_commands(context):
-            said = ast.get_docstring(ast.parse((self.folder() / f"{name}.py").read_text())) or ""
-            rows.append((name, said.splitlines()[0]))
         with formatter.section("Scripts"):
-            formatter.write_dl(rows)
+            formatter.write_dl([(name, self._first_line(name)) for name in self.list_commands(context)])
+
+    def _first_line(self, name: str) -> str:
+        said = ast.get_docstring(ast.parse((self.folder() / f"{name}.py").read_text())) or ""
+        return said.splitlines()[0]
 
 
 @click.group("reproduce", cls=_Scripts)

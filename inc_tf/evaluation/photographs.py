@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,7 +158,7 @@ class Photographs:
                 "validation accuracy."
             )
         if images.skipped:
-            yield f"{len(images.skipped)} files are not images and were skipped: {', '.join(images.skipped)}."
+            yield _skipped(images)
         if self.wanted.channels != 128:
             yield f"A skip network of {self.wanted.channels} channels instead of 128."
         if self.steps < max(LIMITS.values()):
@@ -316,8 +317,16 @@ def _answer(
 def _images(options: Options, wanted: Photography, size: int) -> data.Dataset:
     n = None if options.full else options.n
     if wanted.folder is None:
-        return data.load_imagenet(wanted.split, n, size)
-    return data.load_folder(wanted.folder, n, size)
+        images = data.load_imagenet(wanted.split, n, size)
+    else:
+        images = data.load_folder(wanted.folder, n, size)
+    if images.skipped:
+        warnings.warn(_skipped(images), stacklevel=2)
+    return images
+
+
+def _skipped(images: data.Dataset) -> str:
+    return f"{len(images.skipped)} files are not images and were skipped: {', '.join(images.skipped)}."
 
 
 def _sha256(classifier: keras.Model, path_or_name: str) -> str:

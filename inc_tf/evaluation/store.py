@@ -88,7 +88,7 @@ class Store:
         try:
             with np.load(io.BytesIO(self.files.cat_file(self._path(key))), allow_pickle=False) as file:
                 return {name: file[name] for name in file.files if name != "key"}
-        except (FileNotFoundError, zipfile.BadZipFile, EOFError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, zipfile.BadZipFile, EOFError, ValueError):
             return None  # absent, or damaged from outside: compute it again
 
     def _path(self, key: dict) -> str:

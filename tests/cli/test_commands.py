@@ -65,7 +65,7 @@ def test_checkpoints_are_listed_and_verified():
     assert verified.stdout == f"digits-vae: intact; {measured.value:.4g} on 200 test images\n"
     assert verified.exit_code == 0
     as_json = CliRunner().invoke(main, ["checkpoints", "verify", "digits-vae", "--json"])
-    assert json.loads(as_json.stdout) == {"digits-vae": {"intact": True, **measured._asdict()}}
+    assert json.loads(as_json.stdout) == {"digits-vae": {"intact": True, "replaced": False, **measured._asdict()}}
     card = CliRunner().invoke(main, ["checkpoints", "card", "digits-vae"])
     assert json.loads(card.stdout) == checkpoints.card("digits-vae")
 

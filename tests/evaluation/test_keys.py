@@ -178,6 +178,7 @@ def few_attacks():
         attacks.register(method)
 
 
+@pytest.mark.slow
 def test_inc_evaluate_computes_anew_where_data_or_bounds_change(files, tmp_path, few_attacks):
     shutil.copy(files / "two.npz", tmp_path / "two.npz")
     words = [f"--{part}={files / part}.keras" for part in ("classifier", "generator")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from inc_tf.reproduce import adaptive_generators, table_1
+from inc_tf.reproduce import table_1
 
 import inc_tf as inc
 from inc_tf import zoo
@@ -56,9 +56,6 @@ def short(short_attacks, monkeypatch):
     zoo.register(replace(search, build=lambda parts: zoo.inverting(parts, inc.Adam(steps=50), inc.Normal())))
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
-    for settings in adaptive_generators.ATTACKS["mnist"].values():
-        if settings:
-            monkeypatch.setitem(settings, "steps", 2)
     monkeypatch.setattr(page, "budget", functools.partial(page.budget, steps=(1, 2), restarts=(1, 2)))
     yield
     zoo.register(search)

@@ -38,7 +38,7 @@ def paths(digits, tmp_path):
 def test_image_comes_back_as_it_was_written(bounds, tmp_path):
     image = np.linspace(*bounds, 2 * 4 * 4 * 3, dtype=np.float32).reshape(4, 8, 3)
     write(tmp_path / "folder" / "a.png", image, bounds)
-    (found,) = read([tmp_path / "folder" / "a.png"], (4, 8, 3), bounds)
+    found = read(tmp_path / "folder" / "a.png", (4, 8, 3), bounds)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, image, atol=(bounds[1] - bounds[0]) / 255)
 
@@ -47,34 +47,56 @@ def test_size_and_colour_become_the_models(tmp_path):
     red = np.zeros((20, 30, 3), np.float32)
     red[..., 0] = 1.0
     write(tmp_path / "red.png", red, (0.0, 1.0))
-    (grey,) = read([tmp_path / "red.png"], (28, 28, 1), (0.0, 1.0))
+    grey = read(tmp_path / "red.png", (28, 28, 1), (0.0, 1.0))
     np.testing.assert_allclose(grey, np.full((28, 28, 1), 0.2989), atol=3e-3)  # BT.601's weight of red
 
 
-def test_defend_returns_what_the_defense_does(defense, digits, paths, tmp_path):
+def test_defend_returns_what_the_defense_does(defense, paths, tmp_path):
     out = tmp_path / "out"
     found = image_files.defend(defense, paths, seed=3, out=out)
-    answer = defense(read(paths, (28, 28, 1), (0.0, 1.0)), seed=3)
+    answer = defense(np.stack([read(path, (28, 28, 1), (0.0, 1.0)) for path in paths]), seed=3)
     assert [one["label"] for one in found] == answer.predictions.numpy().tolist()
+    assert [one["class_name"] for one in found] == [str(label) for label in answer.predictions.numpy()]
     np.testing.assert_allclose([one["distance"] for one in found], answer.distances, rtol=1e-6)
     assert [one["accepted"] for one in found] == (~answer.rejected.numpy()).tolist()
-    written = read([out / f"{path.stem}-projection.png" for path in paths], (28, 28, 1), (0.0, 1.0))
+    assert [one["remarks"] for one in found] == [[]] * len(paths)
+    written = [read(out / f"{path.stem}-projection.png", (28, 28, 1), (0.0, 1.0)) for path in paths]
     np.testing.assert_allclose(written, answer.projections, atol=3e-3)
 
 
 def test_command_line_exits_with_3_where_an_image_is_rejected(paths):
     answer = CliRunner().invoke(main, ["defend", *map(str, paths), *DIGITS, "--json"])
     assert answer.exit_code == 0
-    assert [row["file"] for row in json.loads(answer.output)] == [str(path) for path in paths]
+    assert [row["file"] for row in json.loads(answer.stdout)] == [str(path) for path in paths]
     strict = CliRunner().invoke(main, ["defend", str(paths[0]), "--defense", "digits", "--threshold", "0.01"])
     assert strict.exit_code == 3
-    assert "False" in strict.output
+    assert "False" in strict.stdout
 
 
-def test_rejects_what_is_not_an_image(defense, paths, tmp_path):
+def test_names_what_is_not_an_image_beside_what_is(defense, paths, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("no image")
-    with pytest.raises(InputError, match=r"text.png' is no image that can be read"):
-        image_files.defend(defense, [*paths, text])
-    with pytest.raises(InputError, match=r"There is no file 'nowhere.png'"):
-        image_files.defend(defense, [Path("nowhere.png")])
+    found = image_files.defend(defense, [paths[0], text, Path("nowhere.png"), paths[1]])
+    assert [row["file"] for row in found] == [str(paths[0]), str(text), "nowhere.png", str(paths[1])]
+    assert "text.png' is not an image that can be read" in found[1]["error"]
+    assert found[2] == {"file": "nowhere.png", "error": "There is no file 'nowhere.png'."}
+    assert found[3] == image_files.defend(defense, [paths[0], paths[1]])[1]
+    with pytest.raises(InputError, match="is not an image that can be read"):
+        image_files.defend(defense, [text])
+    done = CliRunner().invoke(main, ["defend", str(paths[0]), str(text), *DIGITS])
+    assert done.exit_code == 1
+    assert str(paths[0]) in done.stdout
+    assert "text.png' is not an image" in done.stderr
+
+
+def test_says_that_dark_ink_on_paper_is_the_other_way_round(defense, digits, tmp_path):
+    write(tmp_path / "ink.png", 1 - digits.images[0], digits.bounds)
+    write(tmp_path / "digit.png", digits.images[0], digits.bounds)
+    (ink,) = image_files.defend(defense, [tmp_path / "ink.png"])
+    assert "dark on bright" in ink["remarks"][0]
+    (turned,) = image_files.defend(defense, [tmp_path / "ink.png"], invert=True)
+    (digit,) = image_files.defend(defense, [tmp_path / "digit.png"])
+    assert turned["remarks"] == []
+    assert turned["label"] == digit["label"]
+    assert turned["distance"] == pytest.approx(digit["distance"], rel=1e-3)
+    assert ink["distance"] > 3 * digit["distance"]
