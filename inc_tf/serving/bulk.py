@@ -7,6 +7,7 @@ with the blocks that are missing, in any order, and memory does not grow with th
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -169,7 +170,9 @@ def _write_parquet(
     if found is not None:
         shape = list(found.projections.shape[1:])
         for name, values in {"projection": found.projections, "code": found.codes}.items():
-            flat = values.numpy().reshape(len(ids), -1)
+            flat = values.numpy().reshape(len(ids), math.prod(values.shape[1:]))
+            if not flat.shape[1]:  # a projector without codes
+                continue
             columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
         rows = answer.rows(found, defense)
         columns |= {name: pa.array([row[name] for row in rows]) for name in rows[0]}

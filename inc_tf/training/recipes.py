@@ -253,6 +253,7 @@ def card_fields(
 
     The recipe's metric is measured here, on the test split.
     """
+    measured = recipe.measure(model, splits["test"])  # which builds a model that is not built yet
     return {
         "architecture": f"{recipe.build.__module__}.{recipe.build.__name__}",
         "parameters": model.count_params(),
@@ -264,7 +265,7 @@ def card_fields(
         "images_seen": settings["steps"] * settings["batch_size"],
         "seconds": round(seconds, 1),
         "command": command,
-        "metrics": {f"test_{recipe.metric}": recipe.measure(model, splits["test"])._asdict()},
+        "metrics": {f"test_{recipe.metric}": measured._asdict()},
         "versions": {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__},
     }
 
