@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -41,18 +42,19 @@ def deserialized(config: dict, *names: str) -> dict:
 _OF_THE_LAYER = ("name", "dtype", "trainable")
 
 
-def configuration(part: Any) -> Any:
+def configuration(part: Any, without: Collection[str] = ()) -> Any:
     """What a part of a defence is, as plain values: its class and arguments, each model by the hash of its content.
 
     Two parts of one configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays and
-    plain values, and raises `TypeError` for others.
+    plain values, and raises `TypeError` for others. `without` names weights of a model that do not matter, by path.
     """
     kind = {"class": _class_name(part)}
     if isinstance(part, keras.Model) and not hasattr(part, "projector"):
-        return {**kind, "sha256": digest(part)}
+        return {**kind, "sha256": digest(part, without)}
     if isinstance(part, keras.Layer):
         names = [name for name in part.get_config() if name not in _OF_THE_LAYER]
-        return {**kind, **{name: configuration(getattr(part, name)) for name in names}}
+        drawn = getattr(part, "drawn", ())  # anew for each image, whatever they are
+        return {**kind, **{name: configuration(getattr(part, name), drawn) for name in names}}
     if is_dataclass(part) and not isinstance(part, type):
         return {**kind, **{one.name: configuration(getattr(part, one.name)) for one in fields(part)}}
     if isinstance(part, dict):
@@ -81,8 +83,11 @@ def content_hash(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def digest(model: keras.Model) -> str:
-    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter."""
+def digest(model: keras.Model, without: Collection[str] = ()) -> str:
+    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter.
+
+    `without` names weights that do not matter either, by path.
+    """
     config = keras.saving.serialize_keras_object(model)
     names: dict[str, str] = {}
 
@@ -104,7 +109,7 @@ def digest(model: keras.Model) -> str:
 
     find(config)
     found = hashlib.sha256(json.dumps(renamed(config), sort_keys=True, default=str).encode())
-    for weight in model.weights:
+    for weight in (weight for weight in model.weights if weight.path not in without):
         found.update(np.ascontiguousarray(weight.numpy()))
     return found.hexdigest()
 

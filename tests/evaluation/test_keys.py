@@ -19,6 +19,7 @@ from inc_tf.cli.main import main
 from inc_tf.evaluation.run import Options, Run
 from inc_tf.evaluation.sweep import CLEAN, Attack, attack_images, sweep
 from inc_tf.evaluation.units import Bench
+from inc_tf.models.skip import skip_network
 from inc_tf.saving import configuration, content_hash, digest, load_file
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,19 @@ def test_names_of_layers_are_not_in_a_digest():
     assert digest(network(units=4)) != digest(first)
     again.layers[1].kernel.assign_add(np.eye(4, 3, dtype=np.float32) * 1e-6)
     assert digest(again) != digest(first)
+
+
+def test_weights_that_are_drawn_for_each_image_are_not_in_a_digest():
+    def prior(**settings) -> inc.DeepImagePrior:
+        return inc.DeepImagePrior(skip_network((32, 32, 1), 2), **settings)
+
+    first, again = prior(), prior()
+    assert not np.array_equal(first.network.weights[0], again.network.weights[0])
+    assert configuration(first) == configuration(again)
+    assert configuration(prior(steps=7)) != configuration(first)
+    own = next(weight for weight in again.network.weights if weight.path not in again.drawn)
+    own.assign(own + 1e-3)
+    assert configuration(again) != configuration(first)
 
 
 def test_attack_on_a_defence_is_filed_by_that_defence(two, parts, tmp_path):
