@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := -m pytest -n 2 --dist loadfile
 
-.PHONY: help setup test test-quick test-oldest lint reproduce report site image wheel audit requirements clean
+.PHONY: help setup test test-quick test-oldest lint reproduce report redraw site image wheel audit requirements clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,8 +37,11 @@ lint: setup  ## Lint, format, types, and which module may import which.
 reproduce: setup  ## Figure 3, quick: a plot, a record and a table in results/.
 	$(BIN)/inc reproduce figure_3
 
-report: setup  ## docs/results.md and .html, from the records in docs/results/.
+report: setup  ## docs/results.md, from the records in docs/results/.
 	$(BIN)/inc report
+
+redraw: setup  ## Tables and plots of docs/results from their records, and the tables in the pages.
+	$(BIN)/python docs/redraw.py
 
 site: report  ## The documentation in site/, from docs/, the records and the docstrings.
 	$(BIN)/pip install --quiet --constraint requirements.txt --editable ".[docs]"

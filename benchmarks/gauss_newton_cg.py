@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from inc_tf.projection import Status
 from inc_tf.projection.solvers.protocol import Solution, signature, squared_errors
 
 
@@ -64,7 +65,7 @@ class GaussNewtonCG:
                 errors = tf.where(better, found, errors)
                 damping *= tf.where(better, 0.3, 4.0)[:, tf.newaxis]
             n = tf.shape(codes)[0]
-            return Solution(codes, errors, tf.fill([n], self.steps), tf.zeros([n], tf.bool))
+            return Solution(codes, errors, tf.fill([n], self.steps), tf.fill([n], int(Status.OUT_OF_STEPS)))
 
         return minimize
 

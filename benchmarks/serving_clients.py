@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import random
 import re
 import signal
@@ -20,11 +19,17 @@ from typing import IO, Any, NamedTuple
 
 
 class Server(NamedTuple):
-    """A running `inc serve`, and the bound on its requests' memory that it printed, MiB."""
+    """A running `inc serve`, its output, and the bound on its requests' memory that it printed, MiB."""
 
     port: int
     process: subprocess.Popen
+    output: IO[str]
     memory_mib: int
+
+    def said(self) -> str:
+        """Its standard output so far."""
+        self.output.seek(0)
+        return self.output.read()
 
     def rss(self) -> float:
         """Its resident memory now, MiB; on Linux."""
@@ -49,36 +54,28 @@ def serving(directory: Path, *options: str) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", "serve", str(directory)]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen([*command, "--port", str(port), *options], env=os.environ, stdout=said)
-        while not (bound := re.search(r"Requests may take (\d+) MiB", _read(said))) and process.poll() is None:
-            time.sleep(0.05)
-    server = Server(port, process, int(bound[1]) if bound else 0)
-    try:
-        while not _ready(server):
-            if process.poll() is not None:
-                raise RuntimeError(f"inc serve ended with {process.returncode}")
-            time.sleep(0.2)
-        yield server
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([*command, "--port", str(port), *options], stdout=output)
+        server = Server(port, process, output, 0)
+        try:
+            while not _ready(server):
+                if process.poll() is not None:
+                    raise RuntimeError(f"inc serve ended with {process.returncode}")
+                time.sleep(0.2)
+            (bound,) = re.findall(r"Requests may take (\d+) MiB", server.said())
+            yield server._replace(memory_mib=int(bound))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
-def ask(
-    port: int, method: str, path: str, body: bytes | None = None, headers: dict | None = None
-) -> tuple[int, bytes]:
+def ask(port: int, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> tuple[int, bytes]:
     """One request on a connection of its own: the answer's status and body."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.read()
-
-
-def _read(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read()
 
 
 def _ready(server: Server) -> bool:

@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import multiprocessing
-import os
 import random
 import socket
 import sys
@@ -77,7 +76,7 @@ class Fire:
 
     def until(self, told: Connection) -> None:
         """Attack until something comes through `told`; then send there the statuses and failures."""
-        attackers = [getattr(self, name) for name in os.environ["A"].split(",")] if "A" in os.environ else [
+        attackers = [
             self._half_open,
             self._stalled_bodies,
             self._giants,
@@ -211,8 +210,10 @@ class Fire:
         self._ask(*malformed(rng, self._name, self._image))
 
 
-def under_fire(server: Server, name: str, image: list, body_mib: int, more: Callable[[int, float], bool], seed: int = 0):
-    """Ask for `/healthz` and one prediction by turns while the attackers are at work, as long as ``more(asked, seconds)``.
+def under_fire(
+    server: Server, name: str, image: list, body_mib: int, more: Callable[[int, float], bool], seed: int = 0
+):
+    """Ask for `/healthz` and a prediction by turns while the attackers are at work, while ``more(asked, seconds)``.
 
     A prediction may be refused, with 429, where the attackers have filled what there is; it may not be wrong.
     """

@@ -15,7 +15,9 @@ N = 16
 def ask(url: str, images: np.ndarray) -> list[dict]:
     """The server's prediction for each image; seed 0, which TensorFlow Serving wants in every row."""
     body = json.dumps({"instances": [{"images": image.tolist(), "seed": 0} for image in images]}).encode()
-    with urllib.request.urlopen(f"{url}/v1/models/{MODEL}:predict", body, timeout=600) as answer:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/models/{MODEL}:predict", body, headers)
+    with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)["predictions"]
 
 

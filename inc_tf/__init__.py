@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Nearest",
             "Normal",
             "Projection",
+            "Status",
             "Zeros",
         ],
         "zoo": ["load"],

@@ -17,7 +17,7 @@ from inc_tf.cli.scripts import photograph_script
 from inc_tf.evaluation import photographs
 from inc_tf.evaluation.page import WORST
 from inc_tf.evaluation.photographs import LIMITS, Later, Photographs, Photography
-from inc_tf.evaluation.plots import draw_shares
+from inc_tf.evaluation.plots import INTERVALS, draw_shares, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.sweep import CLEAN, Attack
@@ -74,18 +74,24 @@ def table(record: Record) -> str:
         lines.append(
             [labels[row["attack"]], f"{row['epsilon']:g}", *map(percent, bare), *[""] * (not bare), percent(row)]
         )
-    headers = [f"attack, n = {record.rows[0]['n']}", "ε", "undefended", f"DIP, at most {LIMITS['dip']} steps"]
+    headers = [
+        f"attack, n = {record.rows[0]['n']}",
+        "ε",
+        "undefended",
+        f"deep image prior, at most {LIMITS['dip']} steps",
+    ]
     return markdown(lines, headers)
 
 
 def draw(record: Record) -> plt.Figure:
     """The accuracy behind the deep image prior against ε, a line for each attack."""
-    figure, axes = plt.subplots(figsize=(6, 4.5))
+    figure, (axes,) = panels(height=4.5)
     clean = record.select(defense="dip", attack="clean", metric="accuracy")
-    for attack, label in LABELS.items():
-        draw_shares(axes, clean + record.select(defense="dip", attack=attack, metric="accuracy"), label)
-    axes.set(xlabel="ε (ℓ∞)", title=f"DIP on {record.dataset}, n = {record.rows[0]['n']}, 95 % Wilson intervals")
-    axes.legend(fontsize="small")
+    found = {said: record.select(defense="dip", attack=attack, metric="accuracy") for attack, said in LABELS.items()}
+    draw_shares(axes, {said: clean + rows for said, rows in found.items()})
+    n = record.rows[0]["n"]
+    axes.set(xlabel="ε (ℓ∞)", title=f"Deep image prior, {title(record.dataset)}, n = {n}, {INTERVALS}")
+    legend(figure, 3)
     return figure
 
 

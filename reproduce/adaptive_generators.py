@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from inc_tf import data, estimates, zoo
 from inc_tf.cli.scripts import script
 from inc_tf.evaluation.page import WORST, worst
-from inc_tf.evaluation.plots import draw_shares
+from inc_tf.evaluation.plots import INTERVALS, color, draw_shares, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
@@ -123,13 +123,16 @@ def table(record: Record) -> str:
 
 def draw(record: Record) -> plt.Figure:
     """The worst case of each search and generator against ε."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    for defense, label in _defenses(record).items():
-        rows = [*record.select(defense=defense, attack="clean"), *record.select(defense=defense, attack=WORST)]
-        draw_shares(axes, rows, label)
+    figure, (axes,) = panels(width=7, height=4.5)
+    lines, styles = {}, {}
+    for defense, said in _defenses(record).items():
+        search, seed = defense.split("-seed-")
+        lines[said] = record.select(defense=defense, attack="clean") + record.select(defense=defense, attack=WORST)
+        styles[said] = {"color": color(search), "linestyle": ("-", "--", ":")[int(seed)]}
+    draw_shares(axes, lines, styles)
     n = max(row["n"] for row in record.rows)
-    axes.set(xlabel="ε (ℓ∞)", title=f"{record.dataset}: worst case of the attacks, n = {n}, 95 % Wilson intervals")
-    axes.legend(fontsize="small")
+    axes.set(xlabel="ε (ℓ∞)", title=f"{title(record.dataset)}: worst case, n = {n}, {INTERVALS}")
+    legend(figure)
     return figure
 
 

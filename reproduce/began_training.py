@@ -16,7 +16,7 @@ import numpy as np
 from inc_tf import checkpoints, data, estimates, zoo
 from inc_tf.cli.scripts import script
 from inc_tf.errors import InputError
-from inc_tf.evaluation.plots import whiskers
+from inc_tf.evaluation.plots import label, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
@@ -53,7 +53,7 @@ def main(options: Options, snapshots: Path) -> None:
     generators = {step: _generator(shipped, path) for step, path in sorted(files.items())} | {steps: shipped}
     for step, generator in generators.items():
         _add(run, step, generator)
-    run.finish(table(run.record, list(generators)), lambda record: draw(record, list(generators)))
+    run.finish(table(run.record), draw)
 
 
 def _generator(shipped: keras.Model, path: Path) -> keras.Model:
@@ -88,10 +88,15 @@ def _add(run: Run, step: int, generator: keras.Model) -> None:
         run.record.add(estimates.mean(errors), metric=f"mse@{step}", **labels)
 
 
-def table(record: Record, steps: list[int]) -> str:
+def _steps(record: Record) -> list[int]:
+    """Of the snapshots."""
+    return [int(row["metric"].split("@")[1]) for row in record.select(attack="clean") if "mse" in row["metric"]]
+
+
+def table(record: Record) -> str:
     """Markdown: a row for each snapshot."""
     rows = []
-    for step in steps:
+    for step in _steps(record):
         found = [
             record.one(attack=attack.name, metric=f"{metric}@{step}")
             for metric in ("mse", "accuracy")
@@ -103,9 +108,10 @@ def table(record: Record, steps: list[int]) -> str:
     return markdown(rows, header)
 
 
-def draw(record: Record, steps: list[int]) -> plt.Figure:
+def draw(record: Record) -> plt.Figure:
     """Accuracy against reconstruction error, a point for each snapshot, labelled by its step."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, (axes,) = panels(width=7, height=4.5)
+    steps = _steps(record)
     for attack in ATTACKS:
         rows = [record.one(attack=attack.name, metric=f"accuracy@{step}") for step in steps]
         errors = [record.one(attack=attack.name, metric=f"mse@{step}")["value"] for step in steps]
@@ -114,9 +120,9 @@ def draw(record: Record, steps: list[int]) -> plt.Figure:
         for step, error, value in zip(steps, errors, values, strict=True):
             axes.annotate(f"{step:,}", (error, value), xytext=(3, 4), textcoords="offset points", fontsize="x-small")
     axes.set(xlabel="mean squared error of the projection, a pixel", ylabel="accuracy, %")
-    axes.set_title(f"INC, fast solver, over BEGAN's training: {record.dataset}, n = {rows[0]['n']}")
+    axes.set_title(f"{label(DEFENSE)}, over BEGAN's training: {title(record.dataset)}, n = {rows[0]['n']}")
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend(figure)
     return figure
 
 

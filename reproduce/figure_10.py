@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from inc_tf.cli.scripts import photograph_script
 from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, Photography
-from inc_tf.evaluation.plots import image_rows
+from inc_tf.evaluation.plots import image_rows, label
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.sweep import CLEAN
@@ -37,7 +37,7 @@ def main(options: Options, wanted: Photography) -> None:
 def table(record: Record) -> str:
     """Markdown: the accuracy of each defence on the images shown."""
     rows = [
-        [row["defense"], row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
+        [label(row["defense"]), row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
         for row in record.select(metric="accuracy")
     ]
     return markdown(rows, ["defence", "attack", "ε", "n", "accuracy"])

@@ -5,7 +5,7 @@ import numpy as np
 
 from inc_tf.cli.scripts import script
 from inc_tf.data import Bounds
-from inc_tf.evaluation.plots import image_rows
+from inc_tf.evaluation.plots import image_rows, label, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import Attack, add_accuracies, attack_images, sweep
@@ -30,7 +30,10 @@ def main(options: Options) -> None:
 
 def table(record: Record) -> str:
     """Markdown: the accuracy of each defence on these images."""
-    rows = [[row["defense"], f"{row['epsilon']:g}", row["n"], percent(row)] for row in record.select(metric="accuracy")]
+    rows = [
+        [label(row["defense"]), f"{row['epsilon']:g}", row["n"], percent(row)]
+        for row in record.select(metric="accuracy")
+    ]
     header = ["defence", "ε of eq. (12)'s attack", "n", "accuracy"]
     return markdown(rows, header)
 
@@ -38,7 +41,7 @@ def table(record: Record) -> str:
 def draw(record: Record, rows: dict[str, np.ndarray], bounds: Bounds) -> plt.Figure:
     """The first images, a row each: clean, attacked, autoencoded, projected."""
     figure, _ = image_rows(rows, bounds, COLUMNS)
-    figure.suptitle(f"Figure 13: {record.dataset}, eq. (12)'s attack on the autoencoder at ε = {EPSILON}")
+    figure.suptitle(f"Figure 13: {title(record.dataset)}, eq. (12)'s attack on the autoencoder at ε = {EPSILON}")
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from inc_tf import estimates
 from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
@@ -16,7 +17,7 @@ from inc_tf.evaluation.tables import markdown
 
 EPSILON = 0.2
 SHOWN = 30
-DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)", "inc-fast": "… by the fast solver"}
+DEFENSES = {"autoencode": "E(x) → E(x_adv)", "inc": "z*(x) → z*(x_adv)", "inc-fast": "… by the fast search"}
 
 
 @script("figure_14", quick=100)
@@ -52,14 +53,14 @@ def draw(record: Record, run: Run, moves: dict) -> plt.Figure:
     codes = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
     generated = run.bench.parts["generative"].generator.predict(codes, batch_size=1000, verbose=0)
     classes = run.bench.parts["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
-    figure, panels = plt.subplots(1, len(DEFENSES), figsize=(17, 5.5), sharey=True)
-    for axes, (name, label) in zip(panels, DEFENSES.items(), strict=True):
+    figure, beside = panels(len(DEFENSES), 17, 5.5)
+    for axes, (name, label) in zip(beside, DEFENSES.items(), strict=True):
         mesh = axes.pcolormesh(line, line, classes.reshape(120, 120), cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5)
         start, end = (part[:SHOWN] for part in moves[name])
         axes.quiver(*start.T, *(end - start).T, angles="xy", scale_units="xy", scale=1, width=0.003)
         axes.set(title=label, xlabel="z₁", ylabel="z₂", xlim=(-reach, reach), ylim=(-reach, reach))
-    figure.colorbar(mesh, ax=panels, ticks=range(10), label="class of G(z)")
-    figure.suptitle(f"Figure 14: {record.dataset}, two latent dimensions, eq. (12)'s attack at ε = {EPSILON}")
+    figure.colorbar(mesh, ax=list(beside), ticks=range(10), label="class of G(z)")
+    figure.suptitle(f"Figure 14: {title(record.dataset)}, two latent dimensions, eq. (12)'s attack at ε = {EPSILON}")
     return figure
 
 

@@ -1,9 +1,11 @@
 """Figure 15: the autoencoder's detection strategy, by ‖x − G(E(x))‖₂ (Appendix A), under eq. (12)'s attack."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from inc_tf import estimates
 from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
@@ -39,12 +41,13 @@ def table(record: Record) -> str:
 
 def draw(record: Record, distances: dict) -> plt.Figure:
     """Histograms of the distance, clean and attacked."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, (axes,) = panels(width=7)
+    bins = np.linspace(0, max(distance.max() for distance in distances.values()), 60)
     for attack, distance in distances.items():
-        axes.hist(distance, bins=40, alpha=0.5, density=True, label=attack.label)
+        axes.hist(distance, bins=bins, histtype="step", linewidth=1.5, density=True, label=attack.label)
     n = record.rows[0]["n"]
-    axes.set(xlabel="‖x − G(E(x))‖₂", ylabel="density", title=f"Figure 15: {record.dataset}, n = {n}")
-    axes.legend()
+    axes.set(xlabel="‖x − G(E(x))‖₂", ylabel="density", title=f"Figure 15: {title(record.dataset)}, n = {n}")
+    legend(figure, 4)
     return figure
 
 

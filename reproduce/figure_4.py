@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.cli.scripts import script
-from inc_tf.evaluation.plots import image_rows, titles
+from inc_tf.evaluation.plots import image_rows, label, title, titles
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, attack_images, sweep
 from inc_tf.evaluation.tables import markdown, percent
@@ -38,7 +38,7 @@ def main(options: Options) -> None:
 def table(record) -> str:
     """Markdown: the accuracy of each defence on the images shown."""
     rows = [
-        [row["defense"], row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
+        [label(row["defense"]), row["attack"], f"{row['epsilon']:g}", row["n"], percent(row)]
         for row in record.select(metric="accuracy")
     ]
     return markdown(rows, ["defence", "attack", "ε", "n", "accuracy"])
@@ -50,7 +50,7 @@ def draw(run: Run, rows: dict[str, np.ndarray]) -> plt.Figure:
     for line, images in zip(axes, rows.values(), strict=True):
         found = tf.nn.softmax(run.bench.parts["classifier"](images[:COLUMNS])).numpy()
         titles(line, found, run.images.labels, run.bench.parts.class_names)
-    figure.suptitle(f"Figure 4: {run.record.dataset}, FGSM at ε = {EPSILON}; wrong classes in red")
+    figure.suptitle(f"Figure 4: {title(run.record.dataset)}, FGSM at ε = {EPSILON}; wrong classes in red")
     return figure
 
 

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from inc_tf import data, estimates
 from inc_tf.attacks import surrogates
 from inc_tf.cli.scripts import script
-from inc_tf.evaluation.plots import draw_shares
+from inc_tf.evaluation.plots import draw_defenses, label, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.store import Arrays
@@ -25,23 +25,23 @@ from inc_tf.training import train_substitute
 
 EPSILONS = (0.01, 0.05, 0.1, 0.2)
 ATTACKS = {"substitute-fgsm": "FGSM", "substitute-bim": "BIM, 20 steps of 2ε"}
-DEFENSES = {"undefended": "undefended", "inc": "INC"}
-FAST = {"undefended": "undefended", "inc-fast": "INC, fast solver"}
+DEFENSES = ("undefended", "inc")
+FAST = ("undefended", "inc-fast")
 EPOCHS = 40
 BATCH_SIZE = 50
 
 
 @script("figure_5", quick=100, papers="celeb_a")
 @click.option("--queries", default=200, show_default=True, help="Validation images that INC is asked about.")
-@click.option("--fast", is_flag=True, help="INC with the fast solver, in the place of the paper's search.")
+@click.option("--fast", is_flag=True, help="INC with the fast search, instead of the paper's.")
 def main(options: Options, queries: int, fast: bool) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
     run = experiment(options, "classifier", "generative", papers="celeb_a")
     defenses = FAST if fast else DEFENSES
-    search = list(defenses)[1]
+    search = defenses[1]
     run.bench.made["substitute"] = _substitute(run, queries, search)
     if fast:
-        run.record.deviations.append("INC with the fast solver, in the place of the paper's search.")
+        run.record.deviations.append("INC with the fast search, instead of the paper's.")
     run.record.deviations.append(
         f"The paper does not say how often INC is asked: here on {queries} validation images and on an adversarial "
         "input (FGSM on the inner classifier, ε 0.1) of each."
@@ -91,29 +91,29 @@ def table(record: Record) -> str:
     """Markdown: for each attack and ε, the share that carries over, of the images that both get right."""
     shown = _shown(record)
     rows = [
-        [label, f"{epsilon:g}"]
+        [said, f"{epsilon:g}"]
         + [percent(record.one(metric="transfer", defense=defense, attack=attack, epsilon=epsilon)) for defense in shown]
-        for attack, label in ATTACKS.items()
+        for attack, said in ATTACKS.items()
         for epsilon in EPSILONS
     ]
-    return markdown(rows, ["on the substitute", "ε", *shown.values()])
+    return markdown(rows, ["on the substitute", "ε", *map(label, shown)])
 
 
-def _shown(record: Record) -> dict[str, str]:
-    """The defences of the record, by label."""
-    return {name: label for name, label in {**DEFENSES, **FAST}.items() if record.select(defense=name)}
+def _shown(record: Record) -> list[str]:
+    """The defences of the record."""
+    return [name for name in dict.fromkeys((*DEFENSES, *FAST)) if record.select(defense=name)]
 
 
 def draw(record: Record) -> plt.Figure:
     """The share that carries over against ε: a panel for each attack, a line for each defence."""
-    figure, panels = plt.subplots(1, len(ATTACKS), figsize=(10, 4), sharey=True)
-    for axes, (attack, title) in zip(panels, ATTACKS.items(), strict=True):
-        for defense, label in _shown(record).items():
-            rows = record.select(metric="transfer", defense=defense, attack=attack)
-            draw_shares(axes, rows, label, "carried over, %")
-        axes.set(xlabel="ε (ℓ∞)", title=f"{title} on the substitute")
-    panels[0].legend()
-    figure.suptitle(f"Figure 5: {record.dataset}, {record.rows[0]['n']} images, of which those that both get right")
+    figure, beside = panels(len(ATTACKS), 10)
+    for axes, (attack, said) in zip(beside, ATTACKS.items(), strict=True):
+        found = {d: record.select(metric="transfer", defense=d, attack=attack) for d in _shown(record)}
+        draw_defenses(axes, found, "success rate, %")
+        axes.set(xlabel="ε (ℓ∞)", title=f"{said} on the substitute")
+    legend(figure)
+    n = record.rows[0]["n"]
+    figure.suptitle(f"Figure 5: {title(record.dataset)}, of {n} images those that both classify correctly")
     return figure
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from inc_tf import estimates
 from inc_tf.cli.scripts import pair_script
 from inc_tf.evaluation.pairs import VALID, find, pair_experiment, probabilities
-from inc_tf.evaluation.plots import image_rows, titles
+from inc_tf.evaluation.plots import image_rows, title, titles
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run
 from inc_tf.evaluation.tables import markdown, percent
@@ -40,7 +40,7 @@ def draw(run: Run, rows: dict[str, np.ndarray], both: dict[str, np.ndarray]) -> 
     expected = both["G(z)"].argmax(axis=1)
     for line, found in zip(axes, both.values(), strict=True):
         titles(line, found, expected, run.bench.parts.class_names)
-    figure.suptitle(f"Figure 6: {run.record.dataset}, pairs at a mean squared distance of at most 2e-4")
+    figure.suptitle(f"Figure 6: {title(run.record.dataset)}, pairs at a mean squared distance of at most 2e-4")
     return figure
 
 

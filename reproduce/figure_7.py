@@ -6,6 +6,7 @@ import numpy as np
 from inc_tf import checkpoints, data, estimates
 from inc_tf.cli.scripts import script
 from inc_tf.evaluation.pairs import pair_experiment
+from inc_tf.evaluation.plots import legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.tables import interval, markdown
@@ -13,7 +14,7 @@ from inc_tf.evaluation.tables import interval, markdown
 LINES = {
     "loss": "cross-entropy on the data",
     "pairs/loss": "‖C(G(z)) − C(G(z′))‖² on the pairs",
-    "pairs/flips": "pairs told apart",
+    "pairs/flips": "pairs of two classes",
 }
 _SPANS = 10  # of training, over each of which the log is averaged
 
@@ -51,15 +52,17 @@ def table(record: Record) -> str:
 
 def draw(record: Record) -> plt.Figure:
     """A line for each loss."""
-    figure, axes = plt.subplots(figsize=(7, 4))
+    figure, (axes,) = panels(width=7)
     steps = _spans(record)
     for metric, label in LINES.items():
         rows = [record.one(metric=f"{metric}@{step}") for step in steps]
         axes.plot(steps, [row["value"] for row in rows], marker="o", label=label)
-        axes.fill_between(steps, [row["low"] for row in rows], [row["high"] for row in rows], alpha=0.2)
-    axes.set(xlabel="training step", ylim=(0, None), title=f"Figure 7: {record.dataset}, 95 % intervals")
+        most = 1.0 if metric == "pairs/flips" else np.inf  # a share's
+        low, high = [max(row["low"], 0) for row in rows], [min(row["high"], most) for row in rows]
+        axes.fill_between(steps, low, high, alpha=0.2)
+    axes.set(xlabel="training step", ylim=(0, None), title=f"Figure 7: {title(record.dataset)}, 95 % intervals")
     axes.grid(alpha=0.3)
-    axes.legend()
+    legend(figure, 3)
     return figure
 
 

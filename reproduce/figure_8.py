@@ -13,6 +13,7 @@ from inc_tf.attacks.lagrangian import begin
 from inc_tf.attacks.overpowered import PairSearch
 from inc_tf.cli.scripts import pair_script
 from inc_tf.evaluation.pairs import CLASSIFIERS, ETA_SQUARED, VALID, pair_experiment
+from inc_tf.evaluation.plots import color, label, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.store import Arrays
@@ -39,7 +40,7 @@ def main(options: Options, steps: int) -> None:
                 defense=defense,
                 attack=f"overpowered, η² {eta_squared:g} a value",
             )
-    run.finish(table(run.record, looks), lambda record: draw(record, looks))
+    run.finish(table(run.record), draw)
 
 
 def _unit(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.ndarray) -> Unit:
@@ -70,36 +71,44 @@ def _trace(bench: Bench, defense: str, n: int, eta_squared: float, looks: np.nda
     return {"values": np.stack(values)}
 
 
+def _looks(record: Record) -> list[int]:
+    """The steps at which the attack was looked at."""
+    return [int(row["metric"].split("@")[1]) for row in _rows(record, CLASSIFIERS[0], BUDGETS[0])]
+
+
 def _rows(record: Record, defense: str, eta_squared: float) -> list[dict]:
     return record.select(defense=defense, attack=f"overpowered, η² {eta_squared:g} a value")
 
 
-def table(record: Record, looks: np.ndarray) -> str:
+def table(record: Record) -> str:
     """Markdown: a row for each classifier and η², a column for a quarter of the attack each."""
+    looks = _looks(record)
     shown = [len(looks) * part // 4 - 1 for part in (1, 2, 3, 4)]
     rows = []
     for defense in CLASSIFIERS:
         for eta_squared in BUDGETS:
             found = _rows(record, defense, eta_squared)
             cells = [interval(found[i]) for i in shown]
-            rows.append([defense, f"{eta_squared:g}", found[0]["n"], *cells])
+            rows.append([label(defense), f"{eta_squared:g}", found[0]["n"], *cells])
     header = ["classifier", "η² a value", "pairs", *(f"step {looks[i]:,}" for i in shown)]
     return markdown(rows, header)
 
 
-def draw(record: Record, looks: np.ndarray) -> plt.Figure:
+def draw(record: Record) -> plt.Figure:
     """A line for each classifier and η²."""
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure, (axes,) = panels(width=7, height=4.5)
+    looks = _looks(record)
     for defense in CLASSIFIERS:
         for eta_squared, style in zip(BUDGETS, ("-", "--"), strict=True):
             rows = _rows(record, defense, eta_squared)
-            (line,) = axes.plot(looks, [row["value"] for row in rows], style, label=f"{defense}, η² {eta_squared:g}")
+            said = f"{label(defense)}, η² {eta_squared:g}"
+            axes.plot(looks, [row["value"] for row in rows], style, color=color(defense), label=said)
             low, high = [row["low"] for row in rows], [row["high"] for row in rows]
-            axes.fill_between(looks, low, high, alpha=0.15, color=line.get_color())
+            axes.fill_between(looks, low, high, alpha=0.15, color=color(defense))
     axes.set(xlabel="step of the attack", ylabel="best ‖p − p′‖² within η", ylim=(0, 2))
-    axes.set_title(f"Figure 8: {record.dataset}, n = {record.rows[0]['n']} pairs, 95 % intervals")
+    axes.set_title(f"Figure 8: {title(record.dataset)}, n = {record.rows[0]['n']} pairs, 95 % intervals")
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=len(BUDGETS), frameon=False)
+    legend(figure)
     return figure
 
 

@@ -10,11 +10,12 @@ import click
 import matplotlib.pyplot as plt
 import numpy as np
 from inc_tf.reproduce.table_1 import CARLINI_WAGNER, CUT
-from sklearn.metrics import RocCurveDisplay
+from sklearn.metrics import roc_curve
 
 import inc_tf as inc
 from inc_tf import data, estimates
 from inc_tf.cli.scripts import script
+from inc_tf.evaluation.plots import label, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
@@ -22,7 +23,10 @@ from inc_tf.evaluation.tables import interval, markdown
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
 ATTACKS = [*SIGNED, *CARLINI_WAGNER]
-DEFENSES = {"inc": "INC", "autoencode": "Autoencode-and-Classify"}
+DEFENSES = ("inc", "autoencode")
+COLORS = {"fgsm": "C0", "bim": "C1", "autoencode-fgsm": "C2", "cw-l2": "C3", "cw-l0": "C4", "cw-linf": "C5"}
+LINES = {0.1: ":", 0.2: "--", 0.3: "-", None: "-"}
+"""Of the ROC curves: a colour for each attack, a line for each ε."""
 RATES = (0.01, 0.05, 0.1)
 
 
@@ -48,7 +52,7 @@ def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds
     answer = answers[attack, defense]
     labels: dict[str, Any] = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
     if attack != CLEAN:
-        area = estimates.roc_area(answers[CLEAN, defense]["distance"], answer["distance"], seed=record.seed)
+        area = estimates.roc_area(answers[CLEAN, defense]["distance"], answer["distance"])
         record.add(area, metric="roc_area", **labels)
     for rate, threshold in thresholds.items():
         accepted = answer["distance"] < threshold
@@ -60,7 +64,7 @@ def _add(record: Record, attack: Attack, defense: str, answers: dict, thresholds
 def table(record: Record) -> str:
     """Markdown: a row for each defence and attack; shares in percent of all images."""
     rows = []
-    for defense, label in DEFENSES.items():
+    for defense in DEFENSES:
         for attack in (CLEAN, *ATTACKS):
             found = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
             area = record.select(metric="roc_area", **found)
@@ -70,28 +74,26 @@ def table(record: Record) -> str:
                     record.one(metric=f"accepted_{what}@{rate:g}", **found)["value"] for what in ("right", "wrong")
                 )
                 cells.append(f"{100 * right:.1f} / {100 * wrong:.1f}")
-            rows.append([label, attack.label, *cells])
+            rows.append([label(defense), attack.label, *cells])
     header = ["defence", "attack", "ROC area", *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES)]
     return markdown(rows, header)
 
 
 def draw(record: Record, answers: dict) -> plt.Figure:
     """The ROC of each attack, a panel for each defence."""
-    figure, panels = plt.subplots(1, len(DEFENSES), figsize=(12, 5.5), sharey=True)
-    for axes, (defense, label) in zip(panels, DEFENSES.items(), strict=True):
+    figure, beside = panels(len(DEFENSES), 11, 6)
+    for axes, defense in zip(beside, DEFENSES, strict=True):
         clean = answers[CLEAN, defense]["distance"]
-        axes.set_prop_cycle(color=[plt.colormaps["tab20"](i) for i in range(20)])
         for attack in ATTACKS:
             distance = answers[attack, defense]["distance"]
-            RocCurveDisplay.from_predictions(
-                np.repeat([0, 1], [len(clean), len(distance)]),
-                np.concatenate([clean, distance]),
-                name=attack.label,
-                ax=axes,
-            )
-        axes.set(xlabel="clean images rejected", ylabel="attacked images rejected", title=label)
-        axes.legend(fontsize="x-small")
-    figure.suptitle(f"The distance ‖G(z*) − x‖₂ as a detector: {record.dataset}, n = {record.rows[0]['n']}")
+            attacked = np.repeat([0, 1], [len(clean), len(distance)])
+            false, true, _ = roc_curve(attacked, np.concatenate([clean, distance]))
+            axes.plot(false, true, LINES[attack.epsilon], color=COLORS[attack.name], label=attack.label)
+        axes.set(xlabel="clean images rejected", title=label(defense), aspect="equal")
+        axes.grid(alpha=0.3)
+    beside[0].set_ylabel("attacked images rejected")
+    legend(figure, 4)
+    figure.suptitle(f"The distance ‖G(z*) − x‖₂ as a detector: {title(record.dataset)}, n = {record.rows[0]['n']}")
     return figure
 
 

@@ -5,11 +5,13 @@ own answers on validation images, and FGSM and PGD are run on C∘G∘E.
 """
 
 import click
+from matplotlib.figure import Figure
 
 import inc_tf as inc
 from inc_tf import data
 from inc_tf.cli.scripts import script
-from inc_tf.evaluation.plots import accuracy_panels
+from inc_tf.evaluation.plots import accuracy_panels, labels
+from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
 from inc_tf.evaluation.tables import accuracies
@@ -18,7 +20,7 @@ from inc_tf.training import train_inversion_encoder
 
 EPSILONS = (0.1, 0.2, 0.3)
 ATTACKS = {"combined-fgsm": "FGSM on C∘G∘E", "combined-pgd": "PGD-40 on C∘G∘E"}
-DEFENSES = {"combined": "C∘G∘E itself", "inc": "INC"}
+DEFENSES = {"combined": "C∘G∘E itself", **labels(["inc"])}
 EPOCHS = 100
 BATCH_SIZE = 50
 
@@ -35,10 +37,7 @@ def main(options: Options, inversions: int) -> None:
     )
     attacks = [CLEAN, *(Attack(name, epsilon) for name in ATTACKS for epsilon in EPSILONS)]
     add_accuracies(run, sweep(run, run.images, attacks, list(DEFENSES)))
-    run.finish(
-        accuracies(run.record, ATTACKS, EPSILONS, DEFENSES),
-        lambda record: accuracy_panels(record, "Section 4.2.3", ATTACKS, DEFENSES),
-    )
+    run.finish(table(run.record), draw)
 
 
 def _imitation(run: Run, inversions: int) -> inc.InvertAndClassify:
@@ -57,6 +56,16 @@ def _imitation(run: Run, inversions: int) -> inc.InvertAndClassify:
         directory=run.out / "runs" / f"inversion-encoder-{content_hash(imitated)[:16]}",
     )
     return inc.InvertAndClassify(run.bench.parts["classifier"], inc.EncoderProjector(encoder, generator))
+
+
+def table(record: Record) -> str:
+    """Markdown: a row for each attack and ε, a column for the imitation and one for INC."""
+    return accuracies(record, ATTACKS, EPSILONS, DEFENSES)
+
+
+def draw(record: Record) -> Figure:
+    """A panel for each attack."""
+    return accuracy_panels(record, "Section 4.2.3", ATTACKS, DEFENSES)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ import numpy as np
 from inc_tf import data, estimates
 from inc_tf.cli.scripts import pair_script
 from inc_tf.evaluation.pairs import CLASSIFIERS, VALID, find, pair_experiment, probabilities
-from inc_tf.evaluation.plots import whiskers
+from inc_tf.evaluation.plots import INTERVALS, color, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
-from inc_tf.evaluation.run import Options, Run, experiment
+from inc_tf.evaluation.run import Options, Run
 from inc_tf.evaluation.store import Arrays
 from inc_tf.evaluation.tables import interval, markdown, percent
 from inc_tf.evaluation.units import Bench, Unit
@@ -36,7 +36,7 @@ LINES = {
     ("manifold-trained", "overpowered"): "trained against the attack",
     ("manifold-trained", OLD): "… on the first one's pairs",
     ("inc", OLD): "INC, the paper's search, on the first one's pairs",
-    ("inc-fast", OLD): "INC, fast solver, on the first one's pairs",
+    ("inc-fast", OLD): "INC, fast search, on the first one's pairs",
 }
 
 
@@ -59,7 +59,7 @@ def main(options: Options, steps: int) -> None:
     for defense in CLASSIFIERS:
         accuracy = classifier.accuracy(run.bench.defense(defense), test)
         _record(run, defense, "clean", accuracy=accuracy)
-    run.finish(table(run.record), lambda record: draw(record))
+    run.finish(table(run.record), draw)
 
 
 def _record(run: Run, defense: str, attack: str, **metrics: estimates.Estimate) -> None:
@@ -76,7 +76,7 @@ def _add(run: Run, defense: str, attack: str, pairs: Arrays) -> None:
         return
     one, other = (probabilities(run, defense, pairs[part][valid]) for part in ("images", "other_images"))
     _record(
-        experiment,
+        run,
         defense,
         attack,
         kl=estimates.mean(estimates.kl_divergence(one, other)),
@@ -139,15 +139,20 @@ def _cell(row: dict | None) -> str:
 
 
 def draw(record: Record) -> plt.Figure:
-    """The share of valid pairs that each classifier and defence tells apart."""
-    rows = [(label, record.select(defense=d, attack=a, metric="flips")) for (d, a), label in LINES.items()]
-    shown = [(label, found[0]) for label, found in rows if found]
+    """The share of valid pairs whose images each classifier and defence puts in two classes."""
+    rows = [(said, record.select(defense=d, attack=a, metric="flips")) for (d, a), said in LINES.items()]
+    shown = [(said, found[0]) for said, found in rows if found]
     values, reach = whiskers([row for _, row in shown], 100)
-    figure, axes = plt.subplots(figsize=(8, 3))
-    axes.barh([label for label, _ in shown], values, xerr=reach, capsize=3)
+    figure, (axes,) = panels(width=8, height=3)
+    colors = [color(row["defense"]) for _, row in shown]
+    axes.barh([said for said, _ in shown], values, xerr=reach, capsize=3, color=colors)
+    for place, (_, row) in enumerate(shown):
+        if row["paper"] is not None:
+            axes.plot([100 * row["paper"]] * 2, [place - 0.4, place + 0.4], "k-", lw=2, label="the paper")
+    legend(figure)
     axes.invert_yaxis()
-    axes.set(xlabel="valid pairs classified apart, % (95 % Wilson intervals)", xlim=(0, 101))
-    axes.set_title(f"Section 4.3: {record.dataset}")
+    axes.set(xlabel="valid pairs of two classes, %", xlim=(0, 101))
+    axes.set_title(f"Section 4.3: {title(record.dataset)}, {INTERVALS}")
     return figure
 
 

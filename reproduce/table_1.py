@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from inc_tf.cli.scripts import script
-from inc_tf.evaluation.plots import whiskers
+from inc_tf.evaluation.plots import INTERVALS, color, label, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, add_accuracies, sweep
@@ -24,9 +24,9 @@ CARLINI_WAGNER = [
 ]
 CUT = (
     "Carlini–Wagner with a smaller budget than the reference's, first constant 1: ℓ2 5 × 200 iterations of rate 0.05 "
-    "in the place of 9 × 10,000 of 0.01; ℓ0 and ℓ∞ 50 a constant of rate 0.1 in the place of 1,000."
+    "instead of 9 × 10,000 of 0.01; ℓ0 and ℓ∞ 50 a constant of rate 0.1 instead of 1,000."
 )
-DEFENSES = {"undefended": "undefended", "inc": "INC", "inc-fast": "INC, fast solver"}
+DEFENSES = ("undefended", "inc", "inc-fast")
 PAPER = {
     "undefended": {("clean", 0.0): 0.97, ("fgsm", 0.05): 0.01, ("fgsm", 0.1): 0.0, ("fgsm", 0.2): 0.0}
     | {("cw-l2", None): 0.0, ("cw-l0", None): 0.0, ("cw-linf", None): 0.0},
@@ -45,7 +45,7 @@ def main(options: Options, n_search: int | None, n_cw: int) -> None:
     record = run.record
     record.deviations.append(CUT)
     if record.dataset != "celeb_a":
-        record.deviations.append("MNIST's classifier and VAE in the place of CelebA's classifier and BEGAN.")
+        record.deviations.append("MNIST's classifier and VAE instead of CelebA's classifier and BEGAN.")
     searched = run.images if n_search is None else run.images.take(n_search)
     few = run.images.take(n_cw)
     signed = [CLEAN, *(Attack("fgsm", epsilon) for epsilon in EPSILONS[record.dataset])]
@@ -56,8 +56,12 @@ def main(options: Options, n_search: int | None, n_cw: int) -> None:
         (CARLINI_WAGNER, few, list(DEFENSES)),
     ):
         add_accuracies(run, sweep(run, images, attacks, defenses), paper)
-    attacks = signed + CARLINI_WAGNER
-    run.finish(table(record, attacks), lambda record: draw(record, attacks))
+    run.finish(table(record), draw)
+
+
+def _attacks(record: Record) -> list[Attack]:
+    """Those of a record's data set."""
+    return [CLEAN, *(Attack("fgsm", epsilon) for epsilon in EPSILONS[record.dataset]), *CARLINI_WAGNER]
 
 
 def _rows(record: Record, attack: Attack) -> list[dict]:
@@ -66,31 +70,46 @@ def _rows(record: Record, attack: Attack) -> list[dict]:
     return [record.one(defense=defense, **found) for defense in DEFENSES]
 
 
-def table(record: Record, attacks: list[Attack]) -> str:
+def table(record: Record) -> str:
     """Markdown: a row for each attack, a column for each defence, the paper's beside it where there is one."""
     lines = []
-    for attack in attacks:
+    for attack in _attacks(record):
         line = [attack.label]
         for row in _rows(record, attack):
             paper = "" if row["paper"] is None else f"; paper {100 * row['paper']:.0f} %"
             line.append(f"{percent(row)}, n = {row['n']}{paper}")
         lines.append(line)
-    return markdown(lines, ["attack", *DEFENSES.values()])
+    return markdown(lines, ["attack", *map(label, DEFENSES)])
 
 
-def draw(record: Record, attacks: list[Attack]) -> plt.Figure:
+def draw(record: Record) -> plt.Figure:
     """A group of bars for each attack; a line across a bar is the paper's figure."""
-    figure, axes = plt.subplots(figsize=(9, 4))
-    for i, label in enumerate(DEFENSES.values()):
+    figure, (axes,) = panels(width=9)
+    attacks = _attacks(record)
+    for i, defense in enumerate(DEFENSES):
         rows = [_rows(record, attack)[i] for attack in attacks]
         values, reach = whiskers(rows, 100)
-        axes.bar(np.arange(len(attacks)) + (i - 1) * 0.27, values, 0.25, yerr=reach, capsize=2, label=label)
+        axes.bar(
+            np.arange(len(attacks)) + (i - 1) * 0.27,
+            values,
+            0.25,
+            yerr=reach,
+            capsize=2,
+            color=color(defense),
+            label=label(defense),
+        )
         for place, row in enumerate(rows):
             if row["paper"] is not None:
-                axes.plot(place + (i - 1) * 0.27 + np.array([-0.125, 0.125]), [100 * row["paper"]] * 2, "k-", lw=2)
+                axes.plot(
+                    place + (i - 1) * 0.27 + np.array([-0.125, 0.125]),
+                    [100 * row["paper"]] * 2,
+                    "k-",
+                    lw=2,
+                    label="the paper",
+                )
     axes.set_xticks(range(len(attacks)), [attack.label for attack in attacks])
-    axes.set(ylabel="accuracy, %", ylim=(0, 101), title=f"Table 1 on {record.dataset}, 95 % Wilson intervals")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(DEFENSES), frameon=False)
+    axes.set(ylabel="accuracy, %", ylim=(0, 101), title=f"Table 1: {title(record.dataset)}, {INTERVALS}")
+    legend(figure, 4)
     return figure
 
 

@@ -7,11 +7,12 @@ every fourth image, and `--merge` joins the shards' results.
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from inc_tf import estimates
 from inc_tf.cli.scripts import photograph_script
 from inc_tf.evaluation.photographs import ATTACKS, LIMITS, Photographs, Photography
-from inc_tf.evaluation.plots import draw_shares, whiskers
+from inc_tf.evaluation.plots import INTERVALS, draw_shares, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options
 from inc_tf.evaluation.store import Arrays
@@ -20,9 +21,9 @@ from inc_tf.evaluation.tables import markdown, percent
 
 DEFENSES = {
     "undefended": "undefended",
-    "dip": "DIP, at most 500 steps",
-    "dip-100": "DIP, at most 100 steps",
-    "dip-wmv": "DIP, moving variance",
+    "dip": "deep image prior, at most 500 steps",
+    "dip-100": "deep image prior, at most 100 steps",
+    "dip-wmv": "deep image prior, moving variance",
 }
 PAPER: dict[str, dict[float, float]] = {
     "undefended": {0.0: 0.71, 0.01: 0.05, 0.05: 0.02, 0.1: 0.01},
@@ -40,7 +41,7 @@ def main(options: Options, wanted: Photography) -> None:
     for attack, answer in photographs.answers().items():
         _add(photographs, attack, answer)
     run = photographs.run
-    run.finish(table(run.record), lambda record: draw(record, photographs.checkpoints))
+    run.finish(table(run.record), draw)
 
 
 def _add(photographs: Photographs, attack: Attack, answer: Arrays) -> None:
@@ -84,22 +85,23 @@ def table(record: Record) -> str:
     return markdown(lines, [f"attack, n = {n}", *DEFENSES.values()])
 
 
-def draw(record: Record, checkpoints: list[int]) -> plt.Figure:
+def draw(record: Record) -> plt.Figure:
     """Accuracy against ε, a line for each defence, and at a fixed number of steps, a line for each attack."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
-    for defense, label in DEFENSES.items():
-        draw_shares(left, record.select(defense=defense, metric="accuracy"), label)
+    figure, (left, right) = panels(2, 12, 5)
+    draw_shares(left, {said: record.select(defense=d, metric="accuracy") for d, said in DEFENSES.items()})
     left.set(xlabel="ε of BIM (ℓ∞)", title="stopped by each rule")
-    for attack in ATTACKS:
+    looks = {int(row["metric"].split("@")[1]) for row in record.rows if row["metric"].startswith("accuracy@")}
+    for i, attack in enumerate(ATTACKS):
         case = {"attack": attack.name, "epsilon": attack.epsilon}
-        rows = [record.one(metric=f"accuracy@{steps}", **case) for steps in checkpoints]
-        values, reach = whiskers(rows, 100)
-        right.errorbar(checkpoints, values, yerr=reach, marker="o", capsize=2, label=attack.label)
+        values, reach = whiskers([record.one(metric=f"accuracy@{steps}", **case) for steps in sorted(looks)], 100)
+        places = np.array(sorted(looks)) + max(looks) / 150 * (i - 1.5)
+        right.errorbar(
+            places, values, yerr=reach, marker="o", markersize=4, capsize=2, color=f"C{i + 4}", label=attack.label
+        )
     right.set(xlabel="steps, without any rule", title="stopped after so many steps")
     right.grid(alpha=0.3)
-    for axes in (left, right):
-        axes.legend(fontsize="small")
-    figure.suptitle(f"Table 2: {record.dataset}, n = {record.rows[0]['n']}, 95 % Wilson intervals")
+    legend(figure, 4)
+    figure.suptitle(f"Table 2: {title(record.dataset)}, n = {record.rows[0]['n']}, {INTERVALS}")
     return figure
 
 

@@ -20,6 +20,8 @@ from inc_tf.evaluation.tables import percent
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted(path for path in (ROOT / "docs").rglob("*.md") if path != ROOT / "docs" / "results.md")]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+PIPES: dict = {"capture_output": True, "text": True}
 # What makes a command small enough for a test; it runs as it stands otherwise.
 SMALL = {
     "inc attack": "--n 2",
@@ -61,9 +63,8 @@ def test_commands_of_readme_run(tmp_path, monkeypatch):
         found = CliRunner().invoke(main, [*shlex.split(line)[1:], *small.split()], catch_exceptions=False)
         assert found.exit_code == 0, found.output
     assert (tmp_path / "models" / "digits" / "1" / "saved_model.pb").is_file()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(
-        [sys.executable, "-m", "inc_tf.cli", *run[-1].split()[1:], "--port", "8511"], env=environment
+        [sys.executable, "-m", "inc_tf.cli", *run[-1].split()[1:], "--port", "8511"], env=ENVIRONMENT
     )
     try:
         assert _ready("http://127.0.0.1:8511/healthz", server)
@@ -154,6 +155,26 @@ def test_tutorial_runs(tmp_path, monkeypatch):
         "encoder.keras",
         "test.npz",
     }
+
+
+@pytest.mark.slow
+def test_extending_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    page = ROOT / "docs" / "extending.md"
+    (line,) = commands(page)  # in a process of its own: what it declares stays there
+    found = subprocess.run(
+        [sys.executable, "-m", "inc_tf.cli", *shlex.split(line)[1:], "--json"], env=ENVIRONMENT, **PIPES
+    )
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert (result["attack"], result["defense"], result["n"]) == ("noise", "evens-momentum", 40)
+    assert result["defended"]["clean"]["value"] >= 0.9
+    assert result["defended"]["attacked"]["value"] < result["defended"]["clean"]["value"]
+    names: dict = {}
+    exec(code(page, "python")[1], names)
+    assert "worst case, image by image" in names["found"].table
+    assert (tmp_path / "worst-case.png").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

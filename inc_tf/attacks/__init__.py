@@ -10,7 +10,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["differentiable"],
+    submodules=["differentiable", "losses"],
     submod_attrs={
         "autopgd": ["auto_pgd"],
         "basic_iterative": ["bim"],

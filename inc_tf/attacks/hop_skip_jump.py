@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive, on_any_model
+from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_norm, check_positive, on_any_model
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
 from inc_tf.data.scaling import from_unit, to_unit
@@ -18,7 +18,7 @@ from inc_tf.seeds import derive
 
 @on_any_model
 def boundary(
-    classifier,
+    classifier: Classifier,
     images: tf.Tensor,
     labels: tf.Tensor,
     *,

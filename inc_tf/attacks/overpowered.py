@@ -143,7 +143,8 @@ class PairSearch:
             stalled = (new.excess <= 0) & (new.value <= state.value + tolerance * tf.abs(state.value))
             return new, stalled & (tolerance > 0)
 
-        state, rounds, _ = drain(advance, codes, lagrangian.begin(codes), -(-steps // _ROUND))
+        nobody = tf.zeros([tf.shape(codes)[0]], tf.bool)
+        state, rounds, _ = drain(advance, codes, lagrangian.begin(codes), nobody, -(-steps // _ROUND))
         return self.pairs(state, tf.minimum(rounds * _ROUND, steps))
 
     def _evaluate(self, codes: tf.Tensor) -> tuple:

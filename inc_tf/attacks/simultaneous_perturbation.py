@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import check_answers, check_epsilon, check_positive, on_any_model
+from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_positive, on_any_model
 from inc_tf.attacks.losses import higher, margin
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
@@ -19,7 +19,7 @@ _IMAGES = 16
 
 @on_any_model
 def spsa(
-    classifier,
+    classifier: Classifier,
     images: tf.Tensor,
     labels: tf.Tensor,
     *,

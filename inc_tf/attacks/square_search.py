@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf.attacks.batches import in_batches
-from inc_tf.attacks.checks import check_answers, check_epsilon, check_norm, check_positive, on_any_model
+from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_norm, check_positive, on_any_model
 from inc_tf.attacks.losses import margin
 from inc_tf.attacks.methods import Method, register
 from inc_tf.data import Bounds
@@ -21,7 +21,7 @@ _TILES = 5
 
 @on_any_model
 def square(
-    classifier,
+    classifier: Classifier,
     images: tf.Tensor,
     labels: tf.Tensor,
     *,

@@ -152,7 +152,7 @@ class Run:
         path = self.path(".json")
         self.record.write(path, self.store.computed_by)
         write_text(self.path(".md"), table + "\n")
-        draw(self.record).savefig(self.path(".png"), dpi=150, bbox_inches="tight")
+        save(draw(self.record), self.path(""))
         if self.options.as_json:
             print(path.read_text(), end="")
             return
@@ -162,6 +162,12 @@ class Run:
         """Where a result goes; a data set other than the paper's joins the name."""
         dataset = "" if self.record.dataset == self.papers else f"-{self.record.dataset}"
         return self.out / f"{self.name}{dataset}{suffix}"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a plot as `path`.png and as `path`.svg; the same plot is the same bytes."""
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=150, bbox_inches="tight")
+    figure.savefig(path.with_name(f"{path.name}.svg"), bbox_inches="tight", metadata={"Date": None})
 
 
 @dataclass(frozen=True)

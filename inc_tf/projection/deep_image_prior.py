@@ -1,7 +1,7 @@
 """Algorithm 2: projection without a trained generator, by fitting an untrained network's weights to each image."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -12,9 +12,10 @@ from inc_tf.checks import ChecksImages, check_images
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
 from inc_tf.models.upscaling import JoinedConvolution
-from inc_tf.projection.projection import Projection
+from inc_tf.projection.projection import Projection, Status
 from inc_tf.projection.starts import fingerprint
-from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, choose, follow, nothing
+from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, follow, nothing
+from inc_tf.rows import select
 from inc_tf.saving import deserialized, serialized
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
@@ -72,9 +73,10 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     integer, or int32 [N], one for each image; None is 0.
     Image after image goes through one compiled loop, each with weights of its own, drawn from the seed and the image's
     own values, so that an answer does not depend on the batch. The projection is the reconstruction at which the search
-    stopped (`converged`) or its last, on the z with that step's noise; `steps` are those behind it, and there are no
-    codes: float32 [N, 0]. A search that meets NaN begins once more from other weights; if that fails too, its last
-    finite reconstruction stands, or a grey image at −1 steps where it never had one. No gradient is passed on.
+    stopped (status `CONVERGED`) or its last, on the z with that step's noise; `steps` are those behind it, and there
+    are no codes: float32 [N, 0]. A search that meets NaN begins once more from other weights; if that fails too, its
+    last finite reconstruction stands (`NOT_FINITE`), or a grey image at −1 steps where it never had one. No gradient is
+    passed on.
 
     Raises `InputError` for a network that does not map [N, h, w, c] to [N, H, W, C], for settings out of range, and for
     images of another shape or type, outside the bounds, or not finite.
@@ -123,7 +125,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         return self._project(tf.cast(images, tf.float32), seeds)
 
     def _project_images(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
-        found, done = tf.map_fn(
+        found, status = tf.map_fn(
             lambda row: self._search(*row),
             (images, _image_seeds(images, seeds)),
             fn_output_signature=(
@@ -132,15 +134,15 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
                     tf.TensorSpec([], tf.float32),
                     tf.TensorSpec([], tf.int32),
                 ),
-                tf.TensorSpec([], tf.bool),
+                tf.TensorSpec([], tf.int32),
             ),
             parallel_iterations=1,
         )
         squared = tf.reduce_sum(tf.math.squared_difference(found.image, images), axis=[1, 2, 3])
-        return Projection(found.image, tf.zeros([tf.shape(images)[0], 0]), tf.sqrt(squared), found.steps, done)
+        return Projection(found.image, tf.zeros([tf.shape(images)[0], 0]), tf.sqrt(squared), found.steps, status)
 
     def _search(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[Reconstruction, tf.Tensor]:
-        """One image's reconstruction, and whether the rule stopped it."""
+        """One image's reconstruction, and its `Status`."""
         rules = (self.moving_variance or ErrorBelow(0.0 if self.stop_mse is None else self.stop_mse),)
 
         def attempt(i: tf.Tensor, *_) -> tuple[tf.Tensor, tf.Tensor, Reconstruction, tf.Tensor]:
@@ -148,13 +150,14 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
             state = self._advance(image, state, tf.constant(self.steps), rules, stops=True)
             return i + 1, state.failed, state.rules[0].answer, state.rules[0].done
 
-        _, _, found, done = tf.while_loop(
+        _, failed, found, done = tf.while_loop(
             lambda _, failed, *rest: failed,
             attempt,
             (tf.constant(0), tf.constant(True), nothing(self.image_shape), tf.constant(False)),
             maximum_iterations=_ATTEMPTS,
         )
-        return found, done
+        ended = tf.where(done, Status.CONVERGED, Status.OUT_OF_STEPS)
+        return found, tf.where(failed, Status.NOT_FINITE, ended)
 
     def trajectory(
         self,
@@ -217,7 +220,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         """The weights that are drawn anew for each image, by path, and how far from 0 each may be: convolutions'."""
         return {
             variable.path: math.prod(layer.kernel.shape[:-1]) ** -0.5
-            for layer in self.network._flatten_layers()
+            for layer in _layers(self.network)
             if isinstance(layer, keras.layers.Conv2D | JoinedConvolution)
             for variable in layer.trainable_variables
             if variable.name != "gamma"
@@ -263,7 +266,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         return state._replace(
             weights=state.weights + change,
             moments=moments,
-            seen=choose(finite, seen, state.seen),
+            seen=select(finite, seen, state.seen),
             rules=[follow(rule, old, seen, finite) for rule, old in zip(rules, state.rules, strict=True)],
             failed=~finite,
         )
@@ -281,6 +284,12 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict) -> "DeepImagePrior":
         return cls(**deserialized(config, "network", "moving_variance"))
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model and of the models within it."""
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
 def _normal(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from inc_tf.checks import ChecksImages
 from inc_tf.fit import fitted_encoder, fitted_generator
-from inc_tf.projection.projection import Projection
+from inc_tf.projection.projection import Projection, Status
 from inc_tf.saving import deserialized, serialized
 
 
@@ -33,8 +33,8 @@ class EncoderProjector(ChecksImages, keras.layers.Layer):
         codes = self.encoder(images, training=False)
         projected = self.generator(codes, training=False)
         squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])
-        steps = tf.zeros([tf.shape(images)[0]], tf.int32)
-        return Projection(projected, codes, tf.sqrt(squared), steps, tf.ones_like(steps, tf.bool))
+        status = tf.where(tf.math.is_finite(squared), Status.CONVERGED, Status.NOT_FINITE)
+        return Projection(projected, codes, tf.sqrt(squared), tf.zeros_like(status), status)
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder, generator=self.generator)}

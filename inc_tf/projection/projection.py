@@ -1,8 +1,21 @@
-"""What every projector answers."""
+"""What every projector returns."""
 
+import enum
 from typing import NamedTuple
 
 import tensorflow as tf
+
+
+class Status(enum.IntEnum):
+    """How the search for an image's projection ended; in graphs an int32."""
+
+    OUT_OF_STEPS = 0
+    """At its limit of steps: more might have brought it closer."""
+    CONVERGED = 1
+    """By its own rule, before the limit."""
+    NOT_FINITE = 2
+    """At an error that is NaN or infinite. The best finite code seen before that is returned; where there was none,
+    the first code, and a distance that is not finite either."""
 
 
 class Projection(NamedTuple):
@@ -13,11 +26,16 @@ class Projection(NamedTuple):
       codes: z*, float32 [N, k].
       distances: ‖G(z*) − x‖₂ over a whole image, float32 [N]: the root of the summed squares.
       steps: how many steps the search for z* took, int32 [N]; of several restarts, those of the best.
-      converged: whether that search stopped because it no longer improved, rather than at its limit, bool [N].
+      status: how that search ended, int32 [N]: a `Status`.
     """
 
     images: tf.Tensor
     codes: tf.Tensor
     distances: tf.Tensor
     steps: tf.Tensor
-    converged: tf.Tensor
+    status: tf.Tensor
+
+    @property
+    def converged(self) -> tf.Tensor:
+        """Whether the search stopped by its own rule, bool [N]."""
+        return tf.equal(self.status, Status.CONVERGED)

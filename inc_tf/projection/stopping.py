@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.errors import InputError
+from inc_tf.rows import select
 from inc_tf.saving import Settings
 
 
@@ -52,13 +53,8 @@ def follow(rule: Rule, state: Any, seen: Reconstruction, counts: tf.Tensor) -> A
     updated = rule.update(state, seen)
     kept = state.done | ~counts
     return updated._replace(
-        answer=choose(kept, state.answer, updated.answer), done=tf.where(kept, state.done, updated.done)
+        answer=select(kept, state.answer, updated.answer), done=tf.where(kept, state.done, updated.done)
     )
-
-
-def choose(condition: tf.Tensor, then: Any, otherwise: Any) -> Any:
-    """One of two equal structures of tensors."""
-    return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), then, otherwise)
 
 
 class _Waiting(NamedTuple):
@@ -147,7 +143,7 @@ class MovingVariance(Settings):
         better = ~full | (variance < state.least)
         waited = tf.where(better, 0, state.waited + 1)
         return _Window(
-            answer=choose(better, seen, state.answer),
+            answer=select(better, seen, state.answer),
             done=waited >= self.patience,
             frames=tf.tensor_scatter_nd_update(state.frames, [[slot]], new[tf.newaxis]),
             total=total,

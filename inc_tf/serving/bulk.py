@@ -71,7 +71,10 @@ def project(
         TFDS (test, where no split is named). Parquet and TFRecord hold encoded images in the column or feature `image`.
       out: a folder; each file there has the rows of one block: `id`, the image's file or place in the source,
         `projection` and `code`, float32 lists, and the fields of `answer.rows`. `pandas.read_parquet(out)` reads it.
-      name, steps, threshold, classifier: as `zoo.load` takes them.
+      name: as `zoo.load` takes it.
+      steps: likewise.
+      threshold: likewise.
+      classifier: likewise.
       seed: of the search's starts.
       block: images a block.
       address: of the Ray cluster, all of whose machines must see `source` and `out`; `cluster.LOCAL` starts one here.

@@ -3,8 +3,9 @@
 What is written needs TensorFlow alone to be loaded. `inc_tf.serving.server` serves it over HTTP.
 """
 
+import contextlib
+import errno
 import json
-import os
 import platform
 import re
 import tempfile
@@ -82,32 +83,50 @@ def export(
       checkpoints: SHA-256 of each by name, for the card.
 
     Returns the version's folder, which appears whole or not at all; `assets/card.json` in it says all this. Raises
-    `InputError` for another type or name, or a directory that is none.
+    `InputError` for another type or name, an infinite η, and a folder that cannot be written; then nothing is left.
     """
     if dtype not in DTYPES:
         raise InputError(f"The images' type is {dtype!r}; it must be {' or '.join(DTYPES)}.")
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise InputError(f"The name is {name!r}; it must be of letters, digits, '_', '.' and '-', for a URL.")
+    facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
     folder = directory / name
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(
-            f"{str(error.filename)!r} is not a folder; DIR must name one, or what can become one."
-        ) from error
-    version = 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
-    facts = {"name": name, "version": version, "dataset": dataset, "checkpoints": checkpoints or {}}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-        written = Path(scratch) / "version"
-        _save(defense, written, dtype, Path(scratch) / CARD.name, facts)
-        os.rename(written, folder / str(version))
-    return folder / str(version)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+            written = Path(scratch) / "version"
+            _save(defense, written, dtype, Path(scratch) / CARD.name)
+            return _placed(written, folder, facts)
+    except (OSError, tf.errors.OpError) as error:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise InputError(
+                f"{str(error.filename)!r} is not a folder; DIR must name one, or what can become one."
+            ) from error
+        said = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise InputError(f"{str(folder)!r} cannot be written ({said}); nothing was.") from error
 
 
-def _save(defense: InvertAndClassify, folder: Path, dtype: str, card: Path, facts: dict) -> None:
+def _placed(written: Path, folder: Path, facts: dict) -> Path:
+    """Move what was written to the next version there; returns its folder. Another export may take a number first."""
+    while True:
+        version = 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
+        card = {"name": facts["name"], "version": version, **facts}
+        (written / CARD).write_text(json.dumps(card, indent=2, allow_nan=False) + "\n")
+        try:
+            return written.rename(folder / str(version))
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+def _save(defense: InvertAndClassify, folder: Path, dtype: str, card: Path) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in defense.variables]
-    card.write_text(json.dumps({**facts, **describe(defense, dtype)}, indent=2) + "\n")
+    card.touch()  # its version is not known yet
     module.card = tf.saved_model.Asset(str(card))
     tf.saved_model.save(module, str(folder), signatures=signatures(defense, dtype))
     (folder / KERAS_FILE).parent.mkdir()

@@ -7,6 +7,7 @@ import tensorflow as tf
 import inc_tf as inc
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
+from inc_tf.projection import Status
 from inc_tf.projection.deep_image_prior import _normal
 
 SIZE = 32
@@ -163,13 +164,14 @@ def test_nan_begins_once_more_from_other_weights():
     assert set(restarts[~twice]) == {0, 1}
     assert np.all(restarts[twice] == 1)
     assert np.all(found.steps.numpy()[~twice] == 3)
+    np.testing.assert_array_equal(found.status, np.where(twice, Status.NOT_FINITE, Status.OUT_OF_STEPS))
     assert np.any(twice)
 
 
 def test_nan_later_on_leaves_the_last_finite_reconstruction(images, network):
     projector = inc.DeepImagePrior(network, steps=5, stop_mse=None, learning_rate=1e38)
     found = projector(images[:1])
-    assert (int(found.steps[0]), bool(found.converged[0])) == (0, False)
+    assert (int(found.steps[0]), int(found.status[0])) == (0, Status.NOT_FINITE)
     assert np.all(np.isfinite(found.images))
     np.testing.assert_allclose(found.distances[0], np.linalg.norm(found.images[0] - images[0]), rtol=1e-5)
 

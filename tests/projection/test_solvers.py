@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,12 @@ from hypothesis import strategies as st
 
 import inc_tf as inc
 from inc_tf.errors import InputError
+from inc_tf.projection import Status
+from inc_tf.projection.solvers import SOLVERS as DECLARED
+from inc_tf.projection.solvers import Step, errors_and_gradients, minimizer, solver
 from inc_tf.projection.solvers.levenberg_marquardt import normal_equations
+from inc_tf.projection.solvers.protocol import is_dense
+from inc_tf.saving import Settings
 
 SOLVERS = {
     "adam": inc.Adam(0.1, steps=30),
@@ -138,13 +145,120 @@ def test_a_generator_that_overflows_never_gives_nan(name):
 
 
 @every_solver
+def test_rows_without_a_finite_error_keep_their_first_code_and_say_so(name):
+    generator = generator_of(2, "exponential", scale=50.0)
+    codes = np.array([[0.0, 0.0], [90.0, 90.0], [-90.0, -90.0]], np.float32)
+    images = np.zeros((3, 4, 3, 1), np.float32)
+    finite = np.isfinite(errors_of(generator, codes, images))
+    assert 0 < finite.sum() < 3
+    found = SOLVERS[name].compile(generator)(images, codes)
+    np.testing.assert_array_equal(found.status[~finite], Status.NOT_FINITE)
+    np.testing.assert_array_equal(found.codes[~finite], codes[~finite])
+    np.testing.assert_array_equal(found.errors[~finite], np.inf)
+    np.testing.assert_array_equal(found.steps[~finite], 0)
+    assert np.isfinite(found.errors[finite]).all()
+
+
+@every_solver
+@pytest.mark.parametrize("few", [1, 3, 8])
+def test_a_few_images_are_projected_as_among_many(name, few, vae, digits):
+    projector = inc.LatentProjector(vae.generator, PATIENT[name], inc.Zeros())
+    many, alone = projector(digits.images[:12]), projector(digits.images[:few])
+    np.testing.assert_allclose(alone.distances, many.distances[:few], rtol=1e-2)
+    np.testing.assert_allclose(alone.images, many.images[:few], atol=0.1)
+
+
+@solver("gradient-descent")
+@dataclass(frozen=True)
+class GradientDescent(Settings):
+    """The solver of `protocol`'s documentation."""
+
+    learning_rate: float = 0.01
+    max_steps: int = 1000
+
+    def compile(self, generator):
+        def start(images, codes):
+            errors, gradient = errors_and_gradients(generator, codes, images)
+            return (codes, gradient), errors
+
+        def step(images, state, t):
+            codes, gradient = state
+            codes = codes - self.learning_rate * gradient
+            errors, gradient = errors_and_gradients(generator, codes, images)
+            return Step((codes, gradient), codes, errors, tf.norm(gradient, axis=1) < 1e-3)
+
+        return minimizer(generator, start, step, self.steps)
+
+    def width(self, latent_dim):
+        return 1
+
+
+def linear(weights: np.ndarray) -> keras.Model:
+    """G(z) = zW as 4×3 images."""
+    layers = [keras.layers.Dense(12, use_bias=False), keras.layers.Reshape((4, 3, 1))]
+    generator = keras.Sequential([keras.layers.Input((len(weights),)), *layers])
+    generator.layers[0].set_weights([weights.astype(np.float32)])
+    return generator
+
+
+def test_a_solver_written_elsewhere_is_registered_drained_and_saved(rng):
+    generator = linear(np.eye(3, 12))
+    images = rng.normal(size=(6, 4, 3, 1)).astype(np.float32)
+    images[:3].reshape(3, 12)[:, :3] = 0  # these are at their minimum at once
+    assert DECLARED["gradient-descent"] is GradientDescent
+    mine = GradientDescent(learning_rate=0.1)
+    found = inc.LatentProjector(generator, mine, inc.Zeros())(images)
+    np.testing.assert_allclose(found.codes, images.reshape(6, 12)[:, :3], atol=1e-3)
+    assert np.all(found.converged)
+    np.testing.assert_array_equal(found.steps[:3], 1)
+    assert np.all(found.steps[3:] > 10)
+    config = keras.saving.serialize_keras_object(mine)
+    assert config["registered_name"] == "inc_tf>GradientDescent"
+    assert keras.saving.deserialize_keras_object(config) == mine
+
+
+def test_the_best_code_is_kept_where_a_search_diverges(rng):
+    # Each step overshoots the minimum, to twice the distance on the other side, and at last beyond what float32 holds.
+    generator = linear(np.eye(3, 12))
+    images = np.zeros((10, 4, 3, 1), np.float32)
+    codes = rng.normal(size=(10, 3)).astype(np.float32)
+    few, many = (GradientDescent(learning_rate=1.5, max_steps=n).compile(generator)(images, codes) for n in (5, 500))
+    for found, status, steps in ((few, Status.OUT_OF_STEPS, range(5, 6)), (many, Status.NOT_FINITE, range(30, 100))):
+        np.testing.assert_array_equal(found.codes, codes)
+        np.testing.assert_allclose(found.errors, np.square(codes).sum(axis=1), rtol=1e-5)
+        np.testing.assert_array_equal(found.status, status)
+        assert set(found.steps.numpy()) <= set(steps)
+
+
+def test_the_solvers_have_names():
+    kinds = {"adam": inc.Adam, "lbfgs": inc.LBFGS, "levenberg-marquardt": inc.LevenbergMarquardt}
+    assert {name: DECLARED[name] for name in kinds} == kinds
+    with pytest.raises(InputError, match=r"There is no solver 'lgfgs'.*Did you mean 'lbfgs'\?"):
+        DECLARED["lgfgs"]
+
+
+@pytest.mark.parametrize(("convolutional", "dense"), [(False, True), (True, False)])
+def test_a_convolution_is_known_by_its_kernel(convolutional, dense):
+    inner = generator_of(3, convolutional=convolutional)
+    assert is_dense(inner) == dense
+    assert is_dense(keras.Sequential([keras.layers.Input((3,)), inner])) == dense
+
+
+@every_solver
 def test_the_projection_reports_steps_and_convergence(name, vae, digits):
     found = inc.LatentProjector(vae.generator, SOLVERS[name], inc.Normal(restarts=2))(digits.images[:7])
-    assert (found.steps.dtype, found.converged.dtype) == (tf.int32, tf.bool)
-    assert found.steps.shape == found.converged.shape == (7,)
+    assert (found.steps.dtype, found.status.dtype) == (tf.int32, tf.int32)
+    assert found.steps.shape == found.status.shape == (7,)
+    np.testing.assert_array_equal(found.converged, found.status == Status.CONVERGED)
     limit = SOLVERS[name].steps
     assert np.all((found.steps >= 1) & (found.steps <= limit))
-    assert np.all(found.converged | (found.steps == limit))
+    assert np.all(found.converged | (found.status == Status.OUT_OF_STEPS) & (found.steps == limit))
+
+
+@pytest.mark.parametrize("solver", [inc.Adam(steps=0), inc.LevenbergMarquardt(0), inc.LBFGS(-1)])
+def test_no_steps_are_refused(solver, vae):
+    with pytest.raises(InputError, match=r"The search has (0|-1) steps; it must have at least 1"):
+        inc.LatentProjector(vae.generator, solver)
 
 
 @every_solver
@@ -161,7 +275,7 @@ def test_a_projector_survives_saving(name, vae, digits, classifier, tmp_path):
 def test_adams_default_takes_all_steps_on_every_image(vae, digits):
     found = inc.LatentProjector(vae.generator, inc.Adam(steps=12))(digits.images[:5])
     np.testing.assert_array_equal(found.steps, 12)
-    assert not np.any(found.converged)
+    assert np.all(found.status == Status.OUT_OF_STEPS)
 
 
 def test_draining_adam_takes_the_same_steps(vae, digits):

@@ -1,8 +1,12 @@
 """What is exported answers what the library answers, in a process that has TensorFlow and not inc_tf."""
 
 import json
+import math
+import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -180,6 +184,7 @@ def test_rejects_seeds_that_differ(classifier, vae, digits):
         ({"model": "digits-autoencode", "steps": 3}, "this defence has no search"),
         ({"model": "digits", "threshold": -1.0}, "threshold η is -1.0"),
         ({"model": "digits", "threshold": float("nan")}, "threshold η is nan"),
+        ({"model": "digits", "threshold": math.inf}, "threshold η is inf; it must be above 0 and finite"),
         ({"model": "digits", "threshold": 1.0, "dtype": "int8"}, "type is 'int8'; it must be float32 or uint8"),
         ({"model": "digits", "threshold": 1.0, "name": "a:b"}, "The name is 'a:b'"),
         ({"model": "nowhere.keras"}, "There is no file 'nowhere.keras'"),
@@ -198,15 +203,38 @@ def test_mistake_is_one_sentence_and_nothing_is_written(tmp_path, monkeypatch, a
     assert not (tmp_path / "models").exists()
 
 
-def test_failed_export_leaves_no_version(tmp_path, classifier, vae, monkeypatch):
-    def fails(*arguments, **options):
-        raise OSError("the disk is full")
+@pytest.fixture
+def small(classifier, vae):
+    return inc.InvertAndClassify(classifier, inc.EncoderProjector(vae.encoder, vae.generator), threshold=3.0)
 
-    monkeypatch.setattr(tf.saved_model, "save", fails)
-    defense = inc.InvertAndClassify(classifier, inc.LatentProjector(vae.generator))
-    with pytest.raises(OSError, match="disk is full"):
-        export.export(defense, tmp_path, "mine")
-    assert list((tmp_path / "mine").iterdir()) == []
+
+@pytest.mark.parametrize("size", [1000, 200_000])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, small, size):
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # no file may be larger
+    try:
+        with pytest.raises(InputError, match="mine' cannot be written") as error:
+            export.export(small, tmp_path / "models", "mine")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("directory", "name"), [("/proc/models", "mine"), (None, "x" * 300)])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, small, directory, name):
+    with pytest.raises(InputError, match="cannot be written"):
+        export.export(small, Path(directory) if directory else tmp_path / "models", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_exports_at_once_take_two_versions(tmp_path, small):
+    with ThreadPoolExecutor(3) as threads:
+        written = list(threads.map(lambda _: export.export(small, tmp_path, "mine"), range(3)))
+    assert sorted(written) == [tmp_path / "mine" / str(version) for version in (1, 2, 3)]
+    for path in written:
+        assert json.loads((path / export.CARD).read_text())["version"] == int(path.name)
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["1", "2", "3"]
 
 
 def test_command_line_exports(tmp_path):

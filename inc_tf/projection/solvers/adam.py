@@ -9,28 +9,21 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.checks import check_above_zero, check_count, check_tolerance
-from inc_tf.projection.solvers.draining import drain
-from inc_tf.projection.solvers.protocol import (
-    Solution,
-    errors_and_gradients,
-    signature,
-    squared_errors,
-    xla_pays,
-)
+from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver, squared_errors
+from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.saving import Settings
 
-_ROUND = 50  # steps between two looks at the progress
+_LOOK = 50  # steps between two looks at the progress
 
 
 class _State(NamedTuple):
-    t: tf.Tensor
     z: tf.Tensor
     moments: tuple[tf.Tensor, tf.Tensor]
-    best: tf.Tensor
-    errors: tf.Tensor
+    least: tf.Tensor
+    milestone: tf.Tensor  # the least error at the last look
 
 
-@keras.saving.register_keras_serializable(package="inc_tf")
+@solver("adam")
 @dataclass(frozen=True)
 class Adam(Settings):
     """Adam on ‖G(z) − x‖₂² (Algorithm 1 of the paper; Kingma and Ba, 2015).
@@ -53,52 +46,26 @@ class Adam(Settings):
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
-        # Draining changes the batch's size, and XLA would compile for each.
-        drains = self.tolerance > 0
 
-        @tf.function(
-            jit_compile=xla_pays(generator) and not drains, input_signature=signature(generator), autograph=False
-        )
-        def minimize(images, codes):
-            size = tf.shape(codes)[0]
-            zeros = tf.zeros_like(codes)
-            time = tf.zeros([size, 1]) if drains else tf.constant(0.0)
-            state = _State(time, codes, (zeros, zeros), codes, tf.fill([size], float("inf")))
-            if drains:
-                rounds = -(-self.steps // _ROUND)
-                state, taken, converged = drain(self._round(generator), images, state, rounds)
-                steps = tf.minimum(taken * _ROUND, self.steps)
-            else:
-                state = self._take(generator, images, state, self.steps)
-                steps, converged = tf.fill([size], self.steps), tf.zeros([size], tf.bool)
-            best, errors = _better(state, squared_errors(generator, state.z, images))
-            return Solution(best, errors, steps, converged)
+        def start(images: tf.Tensor, codes: tf.Tensor) -> tuple[_State, tf.Tensor]:
+            errors, zeros = squared_errors(generator, codes, images), tf.zeros_like(codes)
+            return _State(codes, (zeros, zeros), errors, errors), errors
 
-        return minimize
+        def step(images: tf.Tensor, state: _State, t: tf.Tensor) -> Step:
+            errors, gradient = errors_and_gradients(generator, state.z, images)
+            change, moments = adam(gradient, state.moments, tf.cast(t, tf.float32), self.learning_rate)
+            least = tf.minimum(state.least, errors)
+            look = tf.equal((t + 1) % _LOOK, 0)
+            done = look & (self.tolerance > 0) & (least >= (1 - self.tolerance) * state.milestone)
+            milestone = tf.where(look, least, state.milestone)
+            return Step(_State(state.z + change, moments, least, milestone), state.z, errors, done)
+
+        def last(images: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor]:
+            return state.z, squared_errors(generator, state.z, images)
+
+        stride = _LOOK if self.tolerance > 0 else self.steps
+        return minimizer(generator, start, step, self.steps, last=last, stride=stride, compilable=True)
 
     def width(self, latent_dim: int) -> int:
         """See `Solver.width`."""
         return 1
-
-    def _round(self, generator):
-        def step(images, state):
-            left = self.steps - tf.cast(state.t[0, 0], tf.int32)
-            new = self._take(generator, images, state, tf.minimum(_ROUND, left))
-            return new, new.errors >= (1 - self.tolerance) * state.errors
-
-        return step
-
-    def _take(self, generator, images, state, steps):
-        def step(state):
-            errors, gradient = errors_and_gradients(generator, state.z, images)
-            best, least = _better(state, errors)
-            change, moments = adam(gradient, state.moments, state.t, self.learning_rate)
-            return (_State(state.t + 1.0, state.z + change, moments, best, least),)
-
-        return tf.while_loop(lambda _: True, step, (state,), maximum_iterations=steps)[0]
-
-
-def _better(state: _State, errors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The better of the best code so far and the present one, with its error, row by row; NaN never wins."""
-    wins = errors < state.errors
-    return tf.where(wins[:, tf.newaxis], state.z, state.best), tf.where(wins, errors, state.errors)

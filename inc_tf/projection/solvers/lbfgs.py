@@ -8,8 +8,9 @@ import keras
 import tensorflow as tf
 
 from inc_tf.checks import check_count, check_tolerance
-from inc_tf.projection.solvers.draining import drain
-from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, signature
+from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver
+from inc_tf.projection.solvers.search import Step, minimizer
+from inc_tf.rows import column, select
 from inc_tf.saving import Settings
 
 _MEMORY = 10
@@ -22,7 +23,6 @@ class _State(NamedTuple):
     z: tf.Tensor
     errors: tf.Tensor
     milestone: tf.Tensor  # the error at the last look
-    age: tf.Tensor  # steps since then
     gradient: tf.Tensor
     direction: tf.Tensor
     length: tf.Tensor
@@ -31,7 +31,7 @@ class _State(NamedTuple):
     inverse_curvatures: tf.Tensor  # 1 / ⟨move, turn⟩, 0 where there is none yet
 
 
-@keras.saving.register_keras_serializable(package="inc_tf")
+@solver("lbfgs")
 @dataclass(frozen=True)
 class LBFGS(Settings):
     """L-BFGS on ‖G(z) − x‖₂², each image with its own memory and line search (Nocedal and Wright, 2006, section 7.2).
@@ -54,49 +54,39 @@ class LBFGS(Settings):
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
 
-        @tf.function(input_signature=signature(generator), autograph=False)
-        def minimize(images, codes):
-            size, k = tf.shape(codes)[0], codes.shape[1]
+        def start(images: tf.Tensor, codes: tf.Tensor) -> tuple[_State, tf.Tensor]:
             errors, gradient = errors_and_gradients(generator, codes, images)
-            none = tf.zeros([size, _MEMORY, k])
+            none = tf.zeros([tf.shape(codes)[0], _MEMORY, codes.shape[1]])
             state = _State(
-                codes,
-                errors,
-                errors,
-                tf.zeros([size], tf.int32),
-                gradient,
-                -gradient / tf.maximum(tf.norm(gradient, axis=1, keepdims=True), 1e-20),
-                tf.ones([size]),
-                none,
-                none,
-                tf.zeros([size, _MEMORY]),
+                z=codes,
+                errors=errors,
+                milestone=errors,
+                gradient=gradient,
+                direction=-gradient / tf.maximum(tf.norm(gradient, axis=1, keepdims=True), 1e-20),
+                length=tf.ones_like(errors),
+                moves=none,
+                turns=none,
+                inverse_curvatures=tf.zeros([tf.shape(codes)[0], _MEMORY]),
             )
-            state, steps, converged = drain(self._step(generator), images, state, self.steps)
-            return Solution(state.z, state.errors, steps, converged)
+            return state, errors
 
-        return minimize
-
-    def width(self, latent_dim: int) -> int:
-        """See `Solver.width`."""
-        return 1
-
-    def _step(self, generator):
-        def step(images, state):
-            z = state.z + state.length[:, tf.newaxis] * state.direction
+        def step(images: tf.Tensor, state: _State, t: tf.Tensor) -> Step:
+            z = state.z + column(state.length, 2) * state.direction
             errors, gradient = errors_and_gradients(generator, z, images)
             slope = tf.reduce_sum(state.gradient * state.direction, axis=1)
             accepted = errors <= state.errors + _SUFFICIENT * state.length * slope
             moved = _moved(state, z, errors, gradient)
-            shorter = state._replace(length=_shorter(state, errors, slope))
-            new = tf.nest.map_structure(lambda yes, no: _where(accepted, yes, no), moved, shorter)
-            look = state.age + 1 == _LOOK
+            new = select(accepted, moved, state._replace(length=_shorter(state, errors, slope)))
+            look = tf.equal((t + 1) % _LOOK, 0)
             small = look & (new.errors >= (1 - self.tolerance) * state.milestone)
-            new = new._replace(
-                milestone=tf.where(look, new.errors, state.milestone), age=tf.where(look, 0, state.age + 1)
-            )
-            return new, small | ~accepted & (state.length < _SHORTEST)
+            new = new._replace(milestone=tf.where(look, new.errors, state.milestone))
+            return Step(new, new.z, new.errors, small | ~accepted & (state.length < _SHORTEST))
 
-        return step
+        return minimizer(generator, start, step, self.steps)
+
+    def width(self, latent_dim: int) -> int:
+        """See `Solver.width`."""
+        return 1
 
 
 def _moved(state: _State, z: tf.Tensor, errors: tf.Tensor, gradient: tf.Tensor) -> _State:
@@ -106,7 +96,7 @@ def _moved(state: _State, z: tf.Tensor, errors: tf.Tensor, gradient: tf.Tensor) 
     positive = curvature > 1e-8 * tf.norm(move, axis=1) * tf.norm(turn, axis=1)
 
     def remembered(memory, new):
-        return _where(positive, tf.concat([memory[:, 1:], new[:, tf.newaxis]], axis=1), memory)
+        return select(positive, tf.concat([memory[:, 1:], new[:, tf.newaxis]], axis=1), memory)
 
     moves, turns = remembered(state.moves, move), remembered(state.turns, turn)
     inverse = remembered(state.inverse_curvatures, tf.math.divide_no_nan(1.0, curvature))
@@ -145,8 +135,3 @@ def _shorter(state: _State, errors: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
     least = -slope * tf.square(state.length) / (2 * excess)
     least = tf.where(tf.math.is_finite(least), least, 0.1 * state.length)
     return tf.clip_by_value(least, 0.1 * state.length, 0.5 * state.length)
-
-
-def _where(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
-    """`tf.where` row by row."""
-    return tf.where(tf.reshape(condition, [-1] + [1] * (yes.shape.rank - 1)), yes, no)

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from inc_tf.checks import check_count, check_tolerance
 from inc_tf.errors import InputError
-from inc_tf.projection.solvers.draining import drain
-from inc_tf.projection.solvers.protocol import Solution, signature, squared_errors
+from inc_tf.projection.solvers.protocol import Solution, solver, squared_errors
+from inc_tf.projection.solvers.search import Step, minimizer
+from inc_tf.rows import select
 from inc_tf.saving import Settings
 
 # A Jacobian costs as much as k images, so each is used for several trial steps, of which the best is kept.
@@ -30,7 +31,7 @@ class _State(NamedTuple):
     gradient: tf.Tensor
 
 
-@keras.saving.register_keras_serializable(package="inc_tf")
+@solver("levenberg-marquardt")
 @dataclass(frozen=True)
 class LevenbergMarquardt(Settings):
     """z ← z − (JᵀJ + λ·max diag(JᵀJ)·1)⁻¹ Jᵀ(G(z) − x), J = ∂G/∂z (Levenberg, 1944; Marquardt, 1963).
@@ -55,45 +56,32 @@ class LevenbergMarquardt(Settings):
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
-        k = generator.input_shape[1]
 
-        @tf.function(input_signature=signature(generator), autograph=False)
-        def minimize(images, codes):
-            size = tf.shape(codes)[0]
-            state = _State(
-                codes,
-                squared_errors(generator, codes, images),
-                tf.fill([size], _FIRST_DAMPING),
-                tf.ones([size], tf.bool),
-                tf.zeros([size, k, k]),
-                tf.zeros([size, k]),
+        def start(images: tf.Tensor, codes: tf.Tensor) -> tuple[_State, tf.Tensor]:
+            errors = squared_errors(generator, codes, images)
+            size, k = tf.shape(codes)[0], codes.shape[1]
+            damping = tf.fill([size], _FIRST_DAMPING)
+            moved = tf.ones([size], tf.bool)
+            return _State(codes, errors, damping, moved, tf.zeros([size, k, k]), tf.zeros([size, k])), errors
+
+        def step(images: tf.Tensor, state: _State, t: tf.Tensor) -> Step:
+            state = _refreshed(generator, images, state)
+            z, errors, damping = _best_trial(generator, images, state)
+            wins = errors < state.errors
+            small = (state.errors - errors <= self.tolerance * state.errors) & (damping <= 1.0)
+            done = tf.where(wins, small, state.damping > _GREATEST_DAMPING)
+            z, errors, damping = select(
+                wins, (z, errors, damping), (state.z, state.errors, state.damping * 4 * _TRIALS[-1])
             )
-            state, steps, converged = drain(self._step(generator), images, state, self.steps)
-            return Solution(state.z, state.errors, steps, converged)
+            return Step(state._replace(z=z, errors=errors, damping=damping, moved=wins), z, errors, done)
 
+        minimize = minimizer(generator, start, step, self.steps)
         minimize.get_concrete_function()  # so that a generator that will not do is refused here
         return minimize
 
     def width(self, latent_dim: int) -> int:
         """See `Solver.width`: the columns of a Jacobian, or the trials."""
         return max(latent_dim, len(_TRIALS))
-
-    def _step(self, generator):
-        def step(images, state):
-            state = _refreshed(generator, images, state)
-            z, errors, damping = _best_trial(generator, images, state)
-            wins = errors < state.errors
-            small = (state.errors - errors <= self.tolerance * state.errors) & (damping <= 1.0)
-            converged = tf.where(wins, small, state.damping > _GREATEST_DAMPING)
-            new = state._replace(
-                z=tf.where(wins[:, tf.newaxis], z, state.z),
-                errors=tf.where(wins, errors, state.errors),
-                damping=tf.where(wins, damping, state.damping * 4 * _TRIALS[-1]),
-                moved=wins,
-            )
-            return new, converged
-
-        return step
 
 
 def _refreshed(generator: keras.Model, images: tf.Tensor, state: _State) -> _State:

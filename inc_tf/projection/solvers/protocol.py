@@ -1,4 +1,31 @@
-"""What a solver is, and what solvers share."""
+"""What a solver is, and how one is declared.
+
+A solver minimizes ‖G(z) − x‖₂² over z, for many images at once. It is one file, inside the package or outside it: a
+frozen dataclass that inherits `Settings` and says `@solver("its-name")`, with the two methods of `Solver`. Most need
+only say how they take a step; `search.minimizer` makes the whole search of that. Gradient descent, complete:
+
+    @solver("gradient-descent")
+    @dataclass(frozen=True)
+    class GradientDescent(Settings):
+        learning_rate: float = 0.01
+        steps: int = 1000
+
+        def compile(self, generator):
+            def start(images, codes):
+                errors, gradient = errors_and_gradients(generator, codes, images)
+                return (codes, gradient), errors
+
+            def step(images, state, t):
+                codes, gradient = state
+                codes = codes - self.learning_rate * gradient
+                errors, gradient = errors_and_gradients(generator, codes, images)
+                return Step((codes, gradient), codes, errors, tf.norm(gradient, axis=1) < 1e-3)
+
+            return minimizer(generator, start, step, self.steps)
+
+        def width(self, latent_dim):
+            return 1
+"""
 
 import math
 from collections.abc import Callable
@@ -7,35 +34,50 @@ from typing import NamedTuple, Protocol
 import keras
 import tensorflow as tf
 
+from inc_tf.registry import Registry
+
 
 class Solution(NamedTuple):
     """The best codes that a search saw.
 
     Attributes:
-      codes: z*, float32 [B, k].
-      errors: ‖G(z*) − x‖₂², float32 [B].
+      codes: z*, float32 [B, k]; the first codes where no error was finite.
+      errors: ‖G(z*) − x‖₂², float32 [B]; infinite where none was finite, never NaN.
       steps: how many steps the search took for each row, int32 [B].
-      converged: whether the row stopped because it no longer improved, rather than at the limit of steps, bool [B].
+      status: how each row's search ended, int32 [B]: a `Status`.
     """
 
     codes: tf.Tensor
     errors: tf.Tensor
     steps: tf.Tensor
-    converged: tf.Tensor
+    status: tf.Tensor
 
 
 class Solver(Protocol):
-    """A solver is one file: a frozen dataclass that inherits `Settings`, registered with Keras, with these methods."""
+    """See the module."""
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """A graph function from images, float32 [B, H, W, C], and first codes, float32 [B, k], to a `Solution`.
 
-        A row of the answer depends on that row of the input alone. Its error is never above that of the first code,
-        and it is finite where that one is.
+        A row of what it returns depends on that row of the input alone, but for rounding. Its error is never above that
+        of the first code, and it is finite where that one is.
         """
 
     def width(self, latent_dim: int) -> int:
         """How many codes of an image are in the generator at once; batches are sized by it."""
+
+
+SOLVERS: Registry[type] = Registry("solver")
+"""The solvers by name, e.g. ``SOLVERS["lbfgs"](steps=100)``."""
+
+
+def solver(name: str) -> Callable[[type], type]:
+    """Declare the class below as the solver `name`: in `SOLVERS`, and to Keras, so that a saved projector has it."""
+
+    def declare(kind: type) -> type:
+        return SOLVERS.add(name, keras.saving.register_keras_serializable(package="inc_tf")(kind))
+
+    return declare
 
 
 def squared_errors(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
@@ -59,8 +101,12 @@ def signature(generator: keras.Model) -> list[tf.TensorSpec]:
 
 def xla_pays(generator: keras.Model) -> bool:
     """Whether to compile with XLA: on a CPU it gains on dense networks and loses threefold on convolutions."""
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    return on_gpu or not any("Conv" in type(layer).__name__ for layer in generator._flatten_layers())
+    return bool(tf.config.list_physical_devices("GPU")) or is_dense(generator)
+
+
+def is_dense(generator: keras.Model) -> bool:
+    """Whether no layer convolves: a convolution's kernel has more axes than a matrix."""
+    return all(len(weight.shape) <= 2 for weight in generator.weights)
 
 
 def activations(generator: keras.Model) -> int:

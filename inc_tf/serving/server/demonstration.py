@@ -6,6 +6,7 @@ Images travel as base64 of H·W·C bytes, 0 for the bounds' lowest value and 255
 import base64
 import binascii
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,9 @@ import numpy as np
 import tensorflow as tf
 
 from inc_tf import attacks, data
-from inc_tf.attacks import differentiable
 from inc_tf.defense import InvertAndClassify
 from inc_tf.models import celeba
-from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros
+from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros, gradients
 from inc_tf.serving import export
 from inc_tf.serving.server.rest import Refused, shown
 
@@ -28,9 +28,15 @@ LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 
 _SAMPLES = 12
 _CLASSES = {"celeb_a": celeba.CLASSES}
-_FIRST = "pgd"
-_STRENGTHS = (0.2, 0.25, 0.15, 0.3, 0.1, 0.05)  # ε of the first view, as shares of the range, until one tells the story
+_FIRST, _BREAKING = "pgd", "implicit"
+_SURE = 0.9  # probability that the defence has to give the right class in the first view
+_TRIES = 8  # samples that are looked at for one that `_BREAKING` breaks
+_STRENGTHS = (0.2, 0.15, 0.1, 0.3, 0.05)  # ε of the first view, as shares of the range, until one tells the story
 _LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
+
+
+_ROOM = 0.05  # share of η that an attack through the projection leaves between it and its distance
+_PENALTY = 20.0  # what a distance of η too many counts in the true class's logit
 
 
 class Attack(NamedTuple):
@@ -47,11 +53,43 @@ class Attack(NamedTuple):
     run: Callable[..., tf.Tensor]
 
 
+class Through:
+    """The whole defence as a classifier for an attack that knows it, whose images shall not be refused either.
+
+    Logits of the projection, with the gradient that the implicit function theorem gives; where the distance comes close
+    to η, the true class's rises, so that the attack looks for another way.
+    """
+
+    def __init__(self, defense: InvertAndClassify):
+        self._projector = defense.projector
+        generator, classifier = defense.projector.generator, defense.classifier
+        classes = classifier.output_shape[-1]
+        limit = math.inf if defense.threshold is None else defense.threshold
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def at(images: tf.Tensor, codes: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            projected = generator(gradients.implicit(generator, images, codes), training=False)
+            distances = tf.sqrt(tf.reduce_sum(tf.square(images - projected), axis=[1, 2, 3]))
+            excess = tf.nn.relu(distances / limit - (1 - _ROOM))
+            true = tf.one_hot(labels, classes)
+            return classifier(projected, training=False) + _PENALTY * true * excess[:, tf.newaxis]
+
+        self._at = at
+
+    def attack(self, images: tf.Tensor, labels: tf.Tensor, **options: Any) -> tf.Tensor:
+        """`attacks.auto_pgd` on one image, [1, H, W, C]."""
+
+        def classify(images: tf.Tensor) -> tf.Tensor:
+            return self._at(images, self._projector(tf.stop_gradient(images), seed=0).codes, labels)
+
+        return attacks.auto_pgd(classify, images, labels, loss="margin", **options)
+
+
 ATTACKS = {
     "fgsm": Attack("FGSM: one step", False, attacks.fgsm),
     "bim": Attack("BIM: 20 steps", False, attacks.bim),
     "pgd": Attack("PGD: 40 steps", False, attacks.pgd),
-    "implicit": Attack("AutoPGD through the projection", True, attacks.auto_pgd),
+    "implicit": Attack("AutoPGD through the projection", True, Through.attack),
 }
 """What the page offers, in its order."""
 
@@ -61,7 +99,11 @@ class Demonstration:
 
     Args:
       path: the `.keras` file of the defence; its projector has a generator.
-      card: the export's.
+      card: the export's, with the name and version that are served.
+
+    Attributes:
+      description: what there is to choose from, and a first demonstration: of which sample, and its events; JSON.
+      largest_body: bytes of a request's body: 64 kB, or what an image takes as base64.
     """
 
     def __init__(self, path: Path, card: dict[str, Any]):
@@ -70,24 +112,22 @@ class Demonstration:
         self._defense: InvertAndClassify = keras.saving.load_model(path, compile=False, safe_mode=True)
         self._shape: tuple[int, ...] = tuple(self._defense.image_shape)
         self._searches = searches(self._defense)
-        self._targets: dict[bool, attacks.checks.Classifier] = {False: self._defense.classifier}
+        self._targets: dict[bool, Any] = {False: self._defense.classifier}
         if fast := fast_search(self._defense):
-            self._targets[True] = differentiable.implicit(fast)
+            self._targets[True] = Through(fast)
         self._offered = {name: attack for name, attack in ATTACKS.items() if attack.knows_defense in self._targets}
         self._samples = self._choose_samples()
         self._first = self._choose_first()
         for attack in self._offered:  # compiles what each needs
             next(self._events(self._samples[0][:1], None, attack, 0.0, 0))
+        self.description = json.dumps(self._describe(), allow_nan=False).encode()
+        self.largest_body = max(2**16, 4 * math.prod(self._shape) // 3 + 2**12)
 
-    @property
-    def largest_body(self) -> int:
-        """Bytes of a request's body: 64 kB, or what an image takes as base64."""
-        return max(2**16, 4 * math.prod(self._shape) // 3 + 2**12)
-
-    def describe(self) -> dict:
-        """The model, what there is to choose from, and a first demonstration: of which sample, and its events."""
+    def _describe(self) -> dict:
         images, labels = self._samples
         return {
+            "name": self._card["name"],
+            "version": self._card["version"],
             "dataset": self._card["dataset"],
             "shape": list(self._shape),
             "bounds": list(self.bounds),
@@ -164,30 +204,42 @@ class Demonstration:
         return np.clip(made.numpy(), *self.bounds), [None] * _SAMPLES
 
     def _choose_first(self) -> dict[str, Any]:
-        """A sample that the attack fools and the projection saves, as surely as any; the first one if none is so."""
+        """A sample that an attack on the classifier fools and the projection saves, and that one on both breaks.
+
+        The first that is so at all, where none of a few is broken; the first sample, where none is saved.
+        """
+        saved: dict[str, Any] = {}
+        for tried, (i, epsilon) in enumerate(self._saved()):
+            images, label = self._samples[0][i : i + 1], self._samples[1][i]
+            events = list(self._events(images, label, _FIRST, epsilon, 0))
+            saved = saved or {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
+            if True not in self._targets or tried == _TRIES:
+                break
+            attacked, *_, last = self._events(images, label, _BREAKING, epsilon, 0)
+            if last["accepted"] and np.argmax(last["defended"]) != attacked["label"]:
+                return {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
+        if saved:
+            return saved
+        epsilon = _STRENGTHS[0] * (self.bounds[1] - self.bounds[0])
+        events = list(self._events(self._samples[0][:1], self._samples[1][0], _FIRST, epsilon, 0))
+        return {"sample": 0, "attack": _FIRST, "epsilon": epsilon, "events": events}
+
+    def _saved(self) -> Iterator[tuple[int, float]]:
+        """Samples, and ε, with which `_FIRST` fools the classifier and not the defence; the least sure first."""
         images, labels = self._samples
-        clean = self._defense.classifier(images, training=False)
-        right = tf.argmax(clean, axis=1).numpy()
+        right = tf.argmax(self._defense.classifier(images, training=False), axis=1).numpy()
         wanted = np.array([r if label is None else label for r, label in zip(right, labels, strict=True)])
-        width = self.bounds[1] - self.bounds[0]
-        run = ATTACKS[_FIRST].run
+        rows = np.arange(len(images))
         for share in _STRENGTHS:
-            epsilon = round(share * width, 6)
+            epsilon = round(share * (self.bounds[1] - self.bounds[0]), 6)
+            run = ATTACKS[_FIRST].run
             attacked = run(self._defense.classifier, images, wanted, bounds=self.bounds, epsilon=epsilon, seed=0)
             alone = tf.nn.softmax(self._defense.classifier(attacked, training=False)).numpy()
             answer = self._defense(attacked, seed=0)
             behind = tf.nn.softmax(answer.logits).numpy()
-            rows = np.arange(len(images))
-            told = (right == wanted) & (alone.argmax(1) != wanted) & (behind.argmax(1) == wanted) & ~answer.rejected
-            order = np.argsort(-(behind[rows, wanted] + alone.max(1)))
-            for i in (int(i) for i in order if told[i]):
-                events = list(self._events(images[i : i + 1], labels[i], _FIRST, epsilon, 0))
-                alone_one, behind_one = np.argmax(events[0]["undefended"]), np.argmax(events[-1]["defended"])
-                if alone_one != wanted[i] == behind_one and events[-1]["accepted"]:
-                    return {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
-        epsilon = _STRENGTHS[0] * width
-        events = list(self._events(images[:1], labels[0], _FIRST, epsilon, 0))
-        return {"sample": 0, "attack": _FIRST, "epsilon": epsilon, "events": events}
+            fooled = (right == wanted) & (alone.argmax(1) != wanted)
+            sure = np.where(fooled & (behind.argmax(1) == wanted) & ~answer.rejected, behind[rows, wanted], 0)
+            yield from ((int(i), epsilon) for i in np.argsort(sure) if sure[i] > _SURE)
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
         low, high = self.bounds
@@ -230,7 +282,10 @@ def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
     or the images are too large for it to be quick.
     """
     projector = defense.projector
-    if not isinstance(projector, LatentProjector) or math.prod(defense.image_shape) > _LARGEST_FOR_IMPLICIT:
+    if (
+        not isinstance(projector, LatentProjector)
+        or math.prod(projector.generator.output_shape[1:]) > _LARGEST_FOR_IMPLICIT
+    ):
         return None
     if isinstance(projector.solver, LevenbergMarquardt):
         return defense

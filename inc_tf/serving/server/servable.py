@@ -62,7 +62,7 @@ class Servable:
                 self.run(signature, blank, 0)
         keras_file = folder / export.KERAS_FILE
         if page and keras_file.exists() and "generator" in self.card["projector"]:
-            self.demonstration = Demonstration(keras_file, self.card)
+            self.demonstration = Demonstration(keras_file, {**self.card, "name": self.name, "version": self.version})
 
     @property
     def signatures(self) -> Iterator[str]:

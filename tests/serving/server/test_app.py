@@ -1,16 +1,20 @@
 """The server as a whole: under load, under malformed requests, as it starts and stops."""
 
 import contextlib
+import http.client
 import json
 import random
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from serving_clients import load, malformed, serving
+from serving_clients import Server, ask, load, malformed, serving
+from serving_fuzz import under_fire
 
 from inc_tf.cli.main import main
 
@@ -59,7 +63,7 @@ def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(server)
         with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
             length = "" if headers else f"Content-Length: {3 * 2**20}\r\n"
             extra = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-            raw.sendall(f"POST /v1/models/adam:predict HTTP/1.1\r\nHost: x\r\n{length}{extra}\r\n".encode())
+            raw.sendall(f"POST /v1/models/adam:predict HTTP/1.1\r\nHost: localhost\r\n{length}{extra}\r\n".encode())
             if headers:
                 for _ in range(33):  # chunks of 64 KiB, of a limit of 2 MiB
                     raw.sendall(b"10000\r\n" + b" " * 2**16 + b"\r\n")
@@ -73,7 +77,9 @@ def test_a_body_that_is_too_large_is_refused_with_and_without_its_length(server)
 def test_what_is_not_http_gets_a_400(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
         raw.sendall(b"\x16\x03\x01\x02\x00 no HTTP\r\n\r\n")
-        assert raw.recv(4096).startswith(b"HTTP/1.1 400 ")
+        head, body = answered(raw)
+        assert head.startswith("HTTP/1.1 400 ")
+        assert json.loads(body) == {"error": "This is not a request of HTTP/1.1 as RFC 9112 has it"}
 
 
 def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_began(models, tmp_path, image):
@@ -82,7 +88,10 @@ def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_bega
     with serving(tmp_path, "--timeout", "20", "--max-waiting", "10", "--no-page") as own:
         assert own.ask("GET", "/")[0] == 404
         status, answer = own.ask("POST", path, json.dumps({"instances": [image] * 11}).encode())
-        assert (status, json.loads(answer)) == (413, {"error": "11 images; a request may have 10"})
+        assert (status, json.loads(answer)["error"]) == (
+            413,
+            "There are more than 10 images; send them in several requests",
+        )
         with socket.create_connection(("127.0.0.1", own.port), timeout=120) as raw:
             raw.sendall(_head(path, len(one)) + one[:-1])
             many = json.dumps({"instances": [image] * 10}).encode()
@@ -105,27 +114,322 @@ def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_bega
 
 
 def _head(path: str, length: int) -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("stuck", [b"", b"GET / HT", b"POST /v1/models/lm:predict HTTP/1.1\r\nHost: localhost\r\n"])
+def test_a_request_without_its_headers_is_closed(server, stuck):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
+        raw.sendall(stuck)
+        head, body = answered(raw)
+        assert head.startswith("HTTP/1.1 408 ")
+        assert json.loads(body)["error"] == "The request's headers did not come within 10 s"
+
+
+def test_more_connections_than_there_may_be_lock_nobody_out(server):
+    with contextlib.ExitStack() as stack:
+        for _ in range(600):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=120)).sendall(b"G")
+        assert server.ask("GET", "/healthz")[0] == 200
+
+
+def test_stalled_bodies_make_room_for_others(models, tmp_path, image):
+    (tmp_path / "lm").symlink_to(models / "lm")
+    path, one = "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode()
+    limits = ("--max-body", "4", "--max-bodies", "8", "--max-connections", "64", "--no-page")
+    with serving(tmp_path, *limits) as own, contextlib.ExitStack() as stack:
+        own.ask("POST", path, json.dumps({"instances": [image] * 64}).encode())
+        before = own.rss()
+        stalled = []
+        for _ in range(20):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", own.port), timeout=120))
+            raw.sendall(_head(path, 2**22) + b" " * (2**22 - 1))
+            stalled.append(raw)
+        statuses = {answered(raw)[0].split()[1] for raw in stalled[:16]}
+        assert statuses <= {"408", "429"}
+        assert own.ask("POST", path, one)[0] in (200, 429)
+        assert own.rss() - before < own.memory_mib == 4 * 8 + 64 * 3 / 8
 
 
 @pytest.mark.parametrize(
-    ("prepare", "sentence"),
+    ("headers", "status"),
     [
-        (lambda folder: None, "holds no model"),
-        (lambda folder: (folder / "mine" / "1").mkdir(parents=True), "is not what `inc export` writes"),
+        ({}, 200),
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:1"}, 200),
+        ({"Host": "[::1]:8501"}, 200),
+        ({"Host": "attacker.example"}, 421),
+        ({"Host": "localhost.attacker.example"}, 421),
+        ({"Host": "127.0.0.1@attacker.example"}, 421),
+        ({"Host": "["}, 421),
+        ({"Host": "localhost:9", "Origin": "http://localhost:9"}, 200),
+        ({"Host": "localhost:9", "Origin": "http://localhost:10"}, 403),
+        ({"Origin": "https://attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
     ],
 )
-def test_a_folder_without_models_is_one_sentence(tmp_path, prepare, sentence):
-    prepare(tmp_path)
-    done = CliRunner().invoke(main, ["serve", str(tmp_path)])
+def test_only_its_own_pages_may_ask(server, image, headers, status):
+    for path, body in (
+        ("/v1/models/lm:predict", {"instances": [image]}),
+        ("/demonstrations/lm", {"image": "A" * 1044 + "AA==", "attack": "fgsm", "epsilon": 0.1}),
+    ):
+        found, answer = server.ask("POST", path, json.dumps(body).encode(), headers)
+        assert found == status, answer
+        assert status == 200 or json.loads(answer)["error"]
+
+
+def test_a_name_can_be_allowed(models, tmp_path):
+    (tmp_path / "lm").symlink_to(models / "lm")
+    with serving(tmp_path, "--allowed-host", "Models.example", "--no-page") as own:
+        for host, status in {"models.example:8501": 200, "127.0.0.1": 200, "other.example": 421}.items():
+            assert own.ask("GET", "/healthz", headers={"Host": host})[0] == status
+        headers = {"Host": "127.0.0.1", "Origin": "https://models.example"}  # as behind a proxy
+        assert own.ask("GET", "/healthz", headers=headers)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/healthz", "/v1/models/lm", "/v1/models/none", "/nothing", "/%00"])
+def test_every_answer_tells_browsers_what_it_may_do(server, path):
+    for method in ("GET", "HEAD", "DELETE"):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+        with contextlib.closing(connection):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'self'" in policy
+            assert "frame-ancestors 'none'" in policy
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            body = answer.read()
+            if method == "DELETE" and answer.status == 405:
+                assert answer.headers["Allow"] == "GET, HEAD"
+            elif method == "HEAD":
+                assert (answer.status, body) == (
+                    200 if path in ("/", "/page.js", "/healthz", "/v1/models/lm") else 404,
+                    b"",
+                )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/models/lm:predict", "POST"),
+        ("PUT", "/v1/models/lm/versions/1:predict", "POST"),
+        ("POST", "/v1/models/lm", "GET, HEAD"),
+        ("POST", "/v1/models/lm/metadata", "GET, HEAD"),
+        ("GET", "/demonstrations/lm", "POST"),
+        ("POST", "/healthz", "GET, HEAD"),
+        ("OPTIONS", "/metrics", "GET, HEAD"),
+        ("POST", "/page.js", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_told_which_there_are(server, method, path, allowed):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
+    with contextlib.closing(connection):
+        connection.request(method, path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+        assert json.loads(answer.read())["error"].startswith("Method Not Allowed")
+
+
+def test_a_demonstration_takes_64_kilobytes(server):
+    status, answer = server.ask("POST", "/demonstrations/lm", b'{"image": "' + b"A" * 2**16 + b'"}')
+    assert (status, json.loads(answer)["error"]) == (413, "The request's body is larger than 65536 bytes")
+
+
+def test_chunks_of_a_byte_are_refused(server, image):
+    body = json.dumps({"instances": [image]}).encode()
+    head = _head("/v1/models/lm:predict", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    for size, status in ((1, "400"), (1000, "200")):
+        parts = [body[i : i + size] for i in range(0, len(body), size)]
+        chunks = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts) + b"0\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=120) as raw:
+            raw.sendall(head + chunks)
+            assert answered(raw)[0].split()[1] == status
+
+
+def test_what_nobody_waits_for_is_dropped(models, tmp_path, image):
+    (tmp_path / "adam").symlink_to(models / "adam")
+    with serving(tmp_path, "--no-page", "--no-batching") as own:
+        body = json.dumps({"instances": [image] * 500}).encode()
+        with socket.create_connection(("127.0.0.1", own.port), timeout=120) as raw:
+            raw.sendall(_head("/v1/models/adam:predict", len(body)) + body)
+            while metric(own, "inc_waiting_images") == 0:
+                pass
+        while metric(own, "inc_waiting_images") > 0:
+            pass
+        assert own.ask("POST", "/v1/models/adam:predict", json.dumps({"instances": [image]}).encode())[0] == 200
+        assert metric(own, 'inc_images_total{model="adam"}') < 500
+
+
+def test_the_metrics_tell_what_an_alert_needs(server, image):
+    def count(status: int, outcome: str) -> tuple[float, float]:
+        return (
+            metric(server, f'inc_requests_total{{model="lm",route="predict",status="{status}"}}'),
+            metric(server, f'inc_request_seconds_count{{model="lm",outcome="{outcome}",route="predict"}}'),
+        )
+
+    before = count(200, "ok"), count(400, "refused"), metric(server, 'inc_images_total{model="lm"}')
+    for document in ({"instances": [image] * 3}, {"instances": [0]}):
+        server.ask("POST", "/v1/models/lm:predict", json.dumps(document).encode())
+    after = count(200, "ok"), count(400, "refused"), metric(server, 'inc_images_total{model="lm"}')
+    (ok, ok_seconds), (refused, refused_seconds), images = before
+    assert after == ((ok + 1, ok_seconds + 1), (refused + 1, refused_seconds + 1), images + 3)
+    assert metric(server, 'inc_graph_seconds_count{model="lm"}') == metric(
+        server, 'inc_queue_seconds_count{model="lm"}'
+    )
+    assert metric(server, 'inc_model_available{model="lm",version="1"}') == 1
+    assert metric(server, "inc_batches_in_progress") == 0
+    assert metric(server, "process_resident_memory_bytes") > 2**20
+    assert b"inc_build_info{" in server.ask("GET", "/metrics")[1]
+
+
+def metric(server: Server, name: str) -> float:
+    """Its value now; 0 where it has none yet."""
+    lines = server.ask("GET", "/metrics")[1].decode().splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+def answered(raw: socket.socket) -> tuple[str, bytes]:
+    """An answer on a connection that is closed after it: its head and its body."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):
+            part = raw.recv(4096)
+            if not part:
+                break
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.decode(), body
+
+
+def test_a_folder_without_models_is_one_sentence(tmp_path):
+    done = CliRunner().invoke(main, ["serve", str(tmp_path), "--port", str(free_port())])
     assert done.exit_code == 1
-    assert sentence in done.output
+    assert "holds no model" in done.output
     assert "Traceback" not in done.output
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_server(models, tmp_path):
+def test_a_port_in_use_is_one_sentence(models):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(main, ["serve", str(models), "--port", str(port)])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert f"127.0.0.1:{port} cannot be bound (Address already in use)" in done.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--timeout", "nan"),
+        ("--timeout", "-1"),
+        ("--timeout", "inf"),
+        ("--max-body", "0"),
+        ("--max-bodies", "1"),
+        ("--max-waiting", "-5"),
+        ("--max-connections", "0"),
+    ],
+)
+def test_a_limit_that_is_no_such_number_is_refused(models, options):
+    done = CliRunner().invoke(main, ["serve", str(models), "--port", str(free_port()), *options])
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "must be" in done.output
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, image):
+    body = json.dumps({"instances": [image]}).encode()
     shutil.copytree(models / "lm", tmp_path / "lm")
-    (tmp_path / "lm" / "1" / "variables" / "variables.index").unlink()
-    done = CliRunner().invoke(main, ["serve", str(tmp_path), "--port", "8599"])
-    assert done.exit_code == 1
-    assert done.output.splitlines()[-1].startswith(f"Error: '{tmp_path / 'lm' / '1'}' cannot be loaded")
+    broken = {
+        "no-weights": lambda folder: (folder / "variables" / "variables.index").unlink(),
+        "no-graph": lambda folder: (folder / "saved_model.pb").write_bytes(b"no protocol buffer"),
+        "no-card": lambda folder: (folder / "assets" / "card.json").write_text('{"threshold": Infinity}'),
+        "no-keras": lambda folder: (folder / "assets.extra" / "defense.keras").write_bytes(b"no zip file"),
+        "nothing": lambda folder: [path.unlink() for path in folder.rglob("*") if path.is_file()],
+    }
+    for name, spoil in broken.items():
+        shutil.copytree(models / "lm", tmp_path / name)
+        spoil(tmp_path / name / "1")
+    with serving(tmp_path) as own:
+        assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": sorted(broken)}
+        for name in broken:
+            ((version,), *_) = json.loads(own.ask("GET", f"/v1/models/{name}")[1]).values()
+            assert version["state"] == "END"
+            assert f"{name}/1' cannot be served" in version["status"]["error_message"]
+            status, answer = own.ask("POST", f"/v1/models/{name}:predict", body)
+            assert (status, version["status"]["error_message"] in json.loads(answer)["error"]) == (503, True)
+        status, answer = own.ask("POST", "/v1/models/lm:predict", body)
+        assert status == 200
+
+        def states(name: str) -> list[tuple[str, str]]:
+            found = json.loads(own.ask("GET", f"/v1/models/{name}")[1]).get("model_version_status", [])
+            return [(version["version"], version["state"]) for version in found]
+
+        shutil.copytree(models / "lm" / "1", tmp_path / ".new")
+        (tmp_path / ".new").rename(tmp_path / "lm" / "2")
+        while states("lm") != [("2", "AVAILABLE")]:
+            assert own.ask("POST", "/v1/models/lm:predict", body) == (200, answer)
+        assert own.ask("POST", "/v1/models/lm/versions/1:predict", body)[0] == 404
+        (tmp_path / "lm" / "3").mkdir()
+        while states("lm") != [("3", "END"), ("2", "AVAILABLE")]:
+            assert own.ask("POST", "/v1/models/lm:predict", body) == (200, answer)
+        (tmp_path / "no-card").rename(tmp_path / ".gone")
+        while states("no-card"):
+            pass
+        shutil.copytree(models / "lm", tmp_path / ".late")
+        (tmp_path / ".late").rename(tmp_path / "late")
+        while states("late") != [("1", "AVAILABLE")]:
+            pass
+        assert own.ask("POST", "/v1/models/late:predict", body) == (200, answer)
+        assert metric(own, 'inc_model_available{model="late",version="1"}') == 1
+        assert metric(own, 'inc_model_available{model="lm",version="3"}') == 0
+
+
+def test_a_server_that_loads_answers_and_stops(models):
+    port = free_port()
+    command = [
+        sys.executable,
+        "-c",
+        "from inc_tf.cli.main import main; main()",
+        "serve",
+        str(models),
+        "--port",
+        str(port),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert "is loading" in process.stdout.readline()
+        status, answer = ask(port, "GET", "/healthz")
+        assert (status, json.loads(answer)) == (503, {"status": "loading"})
+        status, answer = ask(port, "POST", "/v1/models/lm:predict", b"{}")
+        assert (status, json.loads(answer)["error"][:31]) == (503, "'lm' may still be loading; /hea")
+        process.terminate()
+        assert process.wait(60) == -signal.SIGTERM
+        assert "available" not in process.stdout.read()  # it did not finish loading first
+
+
+def test_each_request_is_a_line_where_that_is_wanted(models, tmp_path, image):
+    (tmp_path / "lm").symlink_to(models / "lm")
+    with serving(tmp_path, "--access-log", "--no-page") as own:
+        own.ask("POST", "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode())
+        own.ask("GET", "/%0a%22")
+        lines = [json.loads(line) for line in own.said().splitlines() if line.startswith("{")]
+    (predicted,) = (line for line in lines if line["route"] == "predict")
+    assert (predicted["status"], predicted["model"], predicted["method"]) == (200, "lm", "POST")
+    assert lines[-1]["path"] == '/\n"'
+
+
+def test_under_fire_nothing_breaks(models, tmp_path, image):
+    (tmp_path / "lm").symlink_to(models / "lm")
+    with serving(tmp_path, "--max-body", "2", "--max-bodies", "8", "--max-connections", "128") as own:
+        found = under_fire(own, "lm", image, 2, lambda asked, seconds: asked < 20)
+        assert found.failures == []
+        assert set(found.statuses) >= {400, 413}
+        assert found.growth_mib < own.memory_mib
+        assert own.ask("GET", "/healthz")[0] == 200

@@ -94,6 +94,32 @@ def test_a_full_queue_refuses_whole_requests():
     run(scenario)
 
 
+def test_a_request_of_few_images_goes_before_the_rest_of_one_of_many():
+    async def scenario(engine, batcher):
+        many = await submitted(batcher, 0, *range(1, 9))  # its first four run
+        other, same = await submitted(batcher, 50, 9), await submitted(batcher, 0, 10)
+        engine.gate.release(4)
+        assert sums(await other) == [59]
+        assert sums(await same) == [10]
+        assert sums(await many) == [*range(1, 9)]
+        assert engine.batches == [(0, [1, 2, 3, 4]), (50, [9]), (0, [10, 5, 6, 7]), (0, [8])]
+
+    run(scenario, capacity=20)
+
+
+def test_a_request_of_many_seeds_does_not_hold_up_one_of_one():
+    async def scenario(engine, batcher):
+        many = asyncio.create_task(batcher.submit([1, 2, 3], np.array([0, 0, 0])))
+        await settle()
+        one = await submitted(batcher, 9, 0)
+        engine.gate.release(4)
+        assert sums(await one) == [9]
+        assert sums(await many) == [1, 2, 3]
+        assert [key for key, _ in engine.batches] == [1, 9, 2, 3]
+
+    run(scenario)
+
+
 def test_an_error_reaches_those_of_its_batch_alone():
     async def scenario(engine, batcher):
         first = await submitted(batcher, 0, 0)

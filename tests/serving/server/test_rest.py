@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from inc_tf.serving.server import rest
+
 PREDICT = "/v1/models/adam:predict"
 
 
@@ -85,8 +87,9 @@ def test_status_and_metadata(ask):
     [
         ("/v1/models/nope", 404, "Servable not found for request: Latest(nope)"),
         ("/v1/models/adam/versions/2", 404, "Servable not found for request: Specific(adam, 2)"),
-        ("/v1/models/adam:predict", 404, "Malformed request: GET /v1/models/adam:predict"),
-        ("/v1/model", 404, "Malformed request: GET /v1/model"),
+        ("/v1/models/adam/versions/x", 404, "Malformed request: a version is an int64, not 'x'"),
+        ("/v1/models/adam/versions/" + "9" * 5000, 404, "Malformed request: a version is an int64, not '999"),
+        ("/v1/model", 404, "Not Found: GET /v1/model"),
         ("/nothing", 404, "Not Found: GET /nothing"),
     ],
 )
@@ -105,7 +108,7 @@ def test_what_is_not_there(ask, path, status, sentence):
         ({"signature_name": "no"}, 'Serving signature name: "no" not found in signature def: serving_default, project'),
         ({"signature_name": 7}, "'signature_name' key must be a string value; it is 7"),
         ({"signature_name": []}, "'signature_name' key must be a string value; it is []"),
-        ({"instances": [[0.5]]}, "images has shape [1, 1]; it must be [N, 28, 28, 1]"),
+        ({"instances": [[0.5]]}, "Image 0 has shape [1]; it must be [28, 28, 1]"),
         (
             {"instances": [{"x": 1}]},
             "Failed to process element: 0 of 'instances' list. Error: JSON object: does not have",
@@ -134,3 +137,74 @@ def test_a_wrong_pixel_is_quoted(server, image, pixel, sentence):
     body = json.dumps({"instances": [image]}).replace("0.0", pixel, 1)
     status, answer = server.ask("POST", PREDICT, body.encode())
     assert (status, json.loads(answer)) == (400, {"error": sentence})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (r'{"x": "\ud800", "instances": [IMAGE]}', "JSON Parse error: a lone surrogate is not a character"),
+        (r'{"instances": [IMAGE], "\udfff": 0}', "JSON Parse error: a lone surrogate is not a character"),
+        (r'{"instances": ["\udc00\ud800"]}', "JSON Parse error: a lone surrogate is not a character"),
+        (r'{"instances": [IMAGE], "x": ["\ud83d\ude00"]}', None),
+        ('{"x": "' + "x" * 2**16 + '", "instances": [IMAGE]}', "JSON Parse error: a value is longer than 65536 bytes"),
+        ('{"instances": [IMAGE], "instances": [IMAGE]}', "JSON Parse error: The key instances is there twice"),
+        ('{"x": 1, "x": 1, "instances": [IMAGE]}', "JSON Parse error: The key x is there twice"),
+        ('{"instances": [IMAGE,]}', "JSON Parse error: Expecting value"),
+        ('{"instances": [IMAGE] "x": 1}', "JSON Parse error: Expecting ','"),
+        ('{"instances": [IMAGE]}x', "JSON Parse error: Extra data"),
+        ('{"instances": [IMAGE]', "JSON Parse error: Expecting ','"),
+        ('{"instances": [IMAGE], "é": "é"} ', None),
+        ('\ufeff{"instances": [IMAGE]}', "JSON Parse error"),
+        ("", "JSON Parse error: The document is empty"),
+        ("[" * 10**5, "JSON Parse error: the document is nested too deeply"),
+        ('{"instances": [' + "9" * 5000 + "]}", "JSON Parse error: Exceeds the limit"),
+        (" \n\t{ } ", "Request must have exactly one of the keys"),
+    ],
+)
+def test_a_text_is_read_as_json_has_it(server, image, text, sentence):
+    body = text.replace("IMAGE", json.dumps(image)).encode()
+    status, answer = server.ask("POST", PREDICT, body)
+    if sentence is None:
+        assert status == 200
+        whole = json.dumps({"instances": [image]}).encode()
+        assert answer == server.ask("POST", PREDICT, whole)[1]
+    else:
+        assert status == 400
+        assert json.loads(answer)["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "project"])
+def test_any_cut_of_a_document_is_refused_and_any_spacing_is_not(signature):
+    model = Model()
+    image = [[[0.25], [1]], [[0], [1e-3]]]
+    document = {"signature_name": signature, "instances": [image, {"images": image, "seed": 7}]}
+    for indent in (None, 1, 4):
+        body = json.dumps(document, indent=indent).encode()
+        understood = read(body, model)
+        assert (understood.signature, understood.seeds, understood.rows) == (signature, [0, 7], True)
+        np.testing.assert_array_equal(understood.images, np.float32([image, image]))
+        for end in range(len(body)):
+            with pytest.raises(rest.Refused):
+                read(body[:end], model)
+
+
+def test_a_pause_comes_between_images():
+    image = [[[0], [0]], [[0], [0]]]
+    work = rest.prediction(json.dumps({"instances": [image] * 50}).encode(), Model(), 50)
+    assert sum(1 for _ in work) >= 50
+
+
+class Model:
+    signatures = ("serving_default", "project")
+    image_shape = (2, 2, 1)
+    dtype = np.dtype(np.float32)
+    range = (0.0, 1.0)
+
+
+def read(body: bytes, model) -> rest.Prediction:
+    work = rest.prediction(body, model, 10)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value

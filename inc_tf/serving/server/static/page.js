@@ -1,16 +1,21 @@
-// The page: choose or draw an image, attack it, and draw what the server tells of the search, line by line.
-// Images are arrays of H·W·C bytes; the server's endpoints carry them as base64.
+// The page: choose or draw an image, attack it, and show what the server tells of the search, line by line. It begins with
+// a demonstration that the server has already run. Images are arrays of H·W·C bytes; the endpoints carry them as base64.
 
 const $ = (id) => document.getElementById(id);
 const EPSILON_STEPS = 50; // of half the range, the slider's end
-const NAMES = { fgsm: "FGSM, one step", bim: "BIM, 20 steps of 2ε", pgd: "PGD, 40 steps" };
+const TOP = 3; // classes that have a bar of their own
+const AGAIN = 1000; // milliseconds between two tries at a server that is away
 
 let model; // the one on show, as /demonstrations describes it
-let chosen; // {image, label}: the sample or drawing that is attacked
+let chosen; // {image, label, drawn}: what is attacked
+let running = null; // the AbortController of the demonstration that is under way
 
 const bytes = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 const base64 = (array) => btoa(Array.from(array, (b) => String.fromCharCode(b)).join(""));
 const className = (i) => (model.classes ? model.classes[i] : String(i));
+const best = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
+const attackNamed = (name) => model.attacks.find((attack) => attack.name === name);
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -19,9 +24,10 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-// Paint one image; `colour` answers [red, green, blue] of a pixel's number.
+// Paint one image; `colour` returns [red, green, blue] of a pixel's number.
 function paint(canvas, colour) {
   const [height, width] = model.shape;
+  canvas.parentElement?.removeAttribute("data-empty");
   canvas.width = width;
   canvas.height = height;
   const data = new ImageData(width, height);
@@ -46,28 +52,48 @@ function paintDifference(canvas, above, below) {
 }
 
 function showBars(list, probabilities) {
-  const order = probabilities.map((p, i) => [p, i]);
-  const top = Math.max(...probabilities);
+  const order = probabilities.map((p, i) => [p, className(i)]).sort(([a], [b]) => b - a);
+  const others = order.slice(TOP).reduce((sum, [p]) => sum + p, 0);
+  const shown = order.length > TOP + 1 ? [...order.slice(0, TOP), [others, "others"]] : order;
   list.replaceChildren(
-    ...order.map(([p, i]) => {
+    ...shown.map(([p, name], rank) => {
       const fill = element("div", { class: "fill" });
       fill.style.width = `${100 * p}%`;
       const percent = `${(100 * p).toFixed(1)} %`;
-      const item = element("li", p === top ? { class: "top" } : {}, element("span", {}, className(i)));
+      const item = element("li", rank === 0 ? { class: "top" } : {}, element("span", {}, name));
       item.append(element("div", { class: "track", "aria-hidden": "true" }, fill), element("span", {}, percent));
       return item;
     }),
   );
 }
 
-function showVerdict(which, probabilities, label, labelled) {
-  const best = probabilities.indexOf(Math.max(...probabilities));
-  const right = best === label;
-  $(`${which}-label`).textContent = className(best);
-  $(`${which}-label`).className = right ? "right" : "wrong";
-  const [kept, lost] = labelled ? ["as labelled", "the label is"] : ["as before the attack", "before the attack it was"];
-  $(`${which}-note`).textContent = right ? kept : `${lost} ${className(label)}`;
+function showClass(which, probabilities, attacked, refused = false) {
+  const found = best(probabilities);
+  const right = found === attacked.label;
+  $(`${which}-label`).textContent = className(found);
+  $(`${which}-label`).className = refused ? "refused" : right ? "right" : "wrong";
+  const truth = attacked.labelled ? "it is labelled" : "before the attack it was";
+  const said = right ? `${className(found)}, right` : `${className(found)}, wrong: ${truth} ${className(attacked.label)}`;
+  $(`${which}-note`).textContent = refused ? `${className(found)}, but refused` : said;
   showBars($(`${which}-bars`), probabilities);
+}
+
+function say(text, verdict = "none") {
+  $("verdict").textContent = text;
+  $("verdict").dataset.verdict = verdict;
+}
+
+// What came of it, in a sentence or two.
+function showVerdict(attacked, look) {
+  const [alone, behind, label] = [best(attacked.undefended), best(look.defended), attacked.label];
+  const first = `Alone: ${className(alone)}, ${alone === label ? "right" : "fooled"}.`;
+  if (!look.accepted) return say(`Refused: too far from anything the generator can make. ${first}`, "refused");
+  if (behind === label) return say(`${first} Behind the projection: ${className(behind)}, right.`, "good");
+  const second = `Behind the projection: ${className(behind)}, where ${className(label)} is right.`;
+  if (best(attacked.clean) === label && alone === label && !attacked.knows) {
+    return say(`${first} ${second} The projection lost it.`, "bad");
+  }
+  say(`The attack won. ${second}`, "bad");
 }
 
 function drawChart(looks) {
@@ -78,9 +104,11 @@ function drawChart(looks) {
     made.textContent = text;
     return made;
   };
-  const [left, right, top, bottom] = [44, 624, 12, 184];
+  const [width, height] = [svg.clientWidth || 640, svg.clientHeight || 224];
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const [left, right, top, bottom] = [38, width - 12, 12, height - 42];
   const last = Math.max(10, model.steps, ...looks.map((look) => look.steps ?? 1));
-  const high = 1.08 * Math.max(model.threshold ?? 0, 0.1, ...looks.map((look) => look.distance));
+  const high = 1.18 * Math.max(model.threshold ?? 0, 0.1, ...looks.map((look) => look.distance));
   const x = (steps) => left + ((right - left) * Math.log(steps ?? 1)) / Math.log(last);
   const y = (distance) => bottom - ((bottom - top) * distance) / high;
   const parts = [make("title", { id: "chart-title" }, "Distance against steps of the search")];
@@ -90,12 +118,12 @@ function drawChart(looks) {
     parts.push(make("text", { x: left - 8, y: y(d) + 4, "text-anchor": "end" }, Number(d.toFixed(1))));
   }
   for (let s = 1; s <= last; s *= 10) parts.push(make("text", { x: x(s), y: bottom + 18, "text-anchor": "middle" }, s));
-  parts.push(make("text", { x: (left + right) / 2, y: bottom + 34, "text-anchor": "middle" }, "steps of the search"));
+  parts.push(make("text", { x: (left + right) / 2, y: bottom + 38, "text-anchor": "middle" }, "steps of the search"));
   if (model.threshold !== null) {
     const eta = y(model.threshold);
     parts.push(make("line", { class: "eta", x1: left, x2: right, y1: eta, y2: eta }));
-    const name = `η = ${model.threshold.toFixed(2)}: rejected from there up`;
-    parts.push(make("text", { class: "eta-name", x: left + 6, y: eta + 15 }, name));
+    const name = `η, refused above`;
+    parts.push(make("text", { class: "eta-name", x: right - 4, y: eta - 6, "text-anchor": "end" }, name));
   }
   const points = looks.map((look) => [x(look.steps), y(look.distance)]);
   parts.push(make("polyline", { class: "line", points: points.join(" ") }));
@@ -103,19 +131,18 @@ function drawChart(looks) {
   svg.replaceChildren(...parts);
 }
 
-function showLook(look, looks, { label, labelled, adversarial }) {
+function showLook(look, looks, attacked) {
   const projection = bytes(look.projection);
   paintImage($("projection"), projection);
-  paintDifference($("difference"), adversarial, projection);
-  showVerdict("defended", look.defended, label, labelled);
+  paintDifference($("difference"), attacked.adversarial, projection);
+  showClass("defended", look.defended, attacked, !look.accepted);
   const canvas = element("canvas", { role: "img", "aria-label": `Projection after ${look.steps ?? "all"} steps` });
-  paintImage(canvas, projection);
   const caption = element("figcaption", {}, look.steps === null ? "whole" : String(look.steps));
   $("film").append(element("figure", {}, canvas, caption));
+  paintImage(canvas, projection);
   $("distance").textContent = look.distance.toFixed(2);
-  const badge = $("badge");
-  badge.textContent = look.accepted ? "accepted" : "rejected";
-  badge.className = `badge ${look.accepted ? "right" : "wrong"}`;
+  $("badge").textContent = look.accepted ? "accepted" : "refused";
+  $("badge").className = `badge ${look.accepted ? "" : "refused"}`;
   drawChart(looks);
 }
 
@@ -130,57 +157,117 @@ async function* lines(stream) {
   }
 }
 
-function say(text, failed = false) {
-  $("status").textContent = text;
-  $("status").classList.toggle("error", failed);
-}
-
-async function run() {
-  const attack = $("attack").value;
-  const epsilon = Number($("epsilon").value);
-  const { image, label } = chosen;
-  const body = { image: base64(image), label, attack, epsilon };
-  $("run").disabled = $("model").disabled = true;
-  $("result").dataset.state = "running";
-  say("Attacking …");
-  try {
-    const answer = await fetch(`demonstrations/${model.name}`, { method: "POST", body: JSON.stringify(body) });
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    await follow(answer.body, label !== null);
-    $("result").dataset.state = "done";
-  } catch (error) {
-    say(`That failed: ${error.message}`, true);
-    $("result").dataset.state = "failed";
-  } finally {
-    $("run").disabled = $("model").disabled = false;
-  }
-}
-
-async function follow(stream, labelled) {
+// Show events as they come: from the server, or those of the first demonstration, which it has already run.
+async function follow(events, labelled, knows) {
   const looks = [];
   let attacked;
-  $("film").replaceChildren();
-  for await (const event of lines(stream)) {
-    if (event.event === "attack") {
-      attacked = { label: event.label, labelled, adversarial: bytes(event.adversarial) };
-      paintImage($("x"), bytes(event.image));
+  blank();
+  for await (const event of events) {
+    if (event.event === "queued") {
+      say(`Waiting: ${event.ahead} ${event.ahead === 1 ? "visitor is" : "visitors are"} ahead of you.`);
+    } else if (event.event === "failed") {
+      throw new Error(event.error);
+    } else if (event.event === "attack") {
+      attacked = { ...event, labelled, knows, adversarial: bytes(event.adversarial) };
       paintImage($("adversarial"), attacked.adversarial);
-      showVerdict("undefended", event.undefended, event.label, labelled);
-      say("Searching for the projection …");
+      showClass("undefended", event.undefended, attacked);
+      say("Searching for the closest image that the generator can make …");
     } else {
       looks.push(event);
       showLook(event, looks, attacked);
     }
   }
   if (!looks.length) throw new Error("the server broke off");
-  const final = looks.at(-1);
-  say(`Done: ${final.accepted ? "accepted" : "rejected"} at distance ${final.distance.toFixed(2)}.`);
+  showVerdict(attacked, looks.at(-1));
+  $("result").dataset.state = "done";
 }
 
-function choose(image, label) {
-  chosen = { image, label };
+async function run() {
+  if (running || !chosen) return;
+  const mine = (running = new AbortController());
+  const attack = attackNamed($("attack").value);
+  const { image, label } = chosen;
+  const body = JSON.stringify({ image: base64(image), label, attack: attack.name, epsilon: Number($("epsilon").value) });
+  $("run").setAttribute("aria-disabled", "true");
+  $("result").dataset.state = "running";
+  say(attack.knows_defense ? "Attacking, through the projection …" : "Attacking …");
+  const top = $("verdict").getBoundingClientRect().top;
+  if (top < 0 || top > 0.7 * innerHeight) $("result").scrollIntoView();
+  try {
+    const headers = { "Content-Type": "application/json" };
+    const url = `demonstrations/${model.name}`;
+    const answer = await patiently(() => fetch(url, { method: "POST", headers, body, signal: mine.signal }), mine.signal);
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    await follow(lines(answer.body), label !== null, attack.knows_defense);
+  } catch (error) {
+    if (running !== mine) return; // another image was chosen meanwhile
+    blank();
+    say(`That failed: ${error.message}`, "bad");
+    $("result").dataset.state = "failed";
+  } finally {
+    if (running === mine) finish();
+  }
+}
+
+function finish() {
+  running = null;
+  $("run").setAttribute("aria-disabled", String(!chosen));
+}
+
+// Ask again for as long as the server is away or loading.
+async function patiently(ask, signal) {
+  for (;;) {
+    try {
+      const answer = await ask();
+      if (answer.status !== 503) return answer;
+      say("The models are loading …");
+    } catch (error) {
+      if (signal?.aborted || !(error instanceof TypeError)) throw error;
+      say("The server is away; trying again …", "bad");
+    }
+    await pause(AGAIN);
+  }
+}
+
+// No result: placeholders where it will be.
+function blank() {
+  for (const id of ["adversarial", "projection", "difference"]) {
+    $(id).getContext("2d").clearRect(0, 0, $(id).width, $(id).height);
+    $(id).parentElement.setAttribute("data-empty", "");
+  }
+  for (const id of ["undefended-bars", "defended-bars", "film"]) $(id).replaceChildren();
+  for (const id of ["undefended-note", "defended-note"]) $(id).textContent = "\u00a0";
+  for (const id of ["undefended-label", "defended-label", "badge", "distance"]) {
+    $(id).textContent = "–";
+    $(id).classList.remove("right", "wrong", "refused");
+  }
+  drawChart([]);
+}
+
+function choose(image, label, drawn = false) {
+  if (running) {
+    running.abort();
+    finish();
+  }
+  chosen = { image, label, drawn };
   paintImage($("x"), image);
-  $("run").disabled = false;
+  $("x-note").textContent = label === null ? (drawn ? "yours" : "generated") : `a ${className(label)}`;
+  blank();
+  delete $("result").dataset.state;
+  $("run").setAttribute("aria-disabled", "false");
+  say(drawn ? "Drawn. What the classifier says before the attack counts as right." : "Ready to attack.");
+}
+
+function chooseSample(i) {
+  $("samples").querySelectorAll("input")[i].checked = true;
+  choose(bytes(model.samples[i].image), model.samples[i].label);
+}
+
+// What is shown no longer belongs to what is set.
+function stale() {
+  if ($("result").dataset.state !== "done") return;
+  $("result").dataset.state = "stale";
+  say("Changed: attack again.");
 }
 
 // Drawing: strokes on a large canvas, shrunk and centred by mass in a box of 20 pixels, as MNIST's digits are.
@@ -238,10 +325,17 @@ function setUpDrawing() {
     const image = drawn();
     if (!image) return;
     for (const input of $("samples").querySelectorAll("input")) input.checked = false;
-    choose(image, null);
-    say("Drawn. It has no label: the classifier's own answer stands for it.");
+    choose(image, null, true);
   });
-  $("clear").addEventListener("click", clear);
+  $("clear").addEventListener("click", () => {
+    clear();
+    if (chosen.drawn) chooseSample(0);
+  });
+  $("draw").addEventListener("click", () => {
+    const open = $("drawing").hidden;
+    $("drawing").hidden = !open;
+    $("draw").setAttribute("aria-expanded", String(open));
+  });
 }
 
 function showModel(described) {
@@ -251,53 +345,65 @@ function showModel(described) {
   $("solver").textContent = solver ? `${solver.class}, at most ${model.steps} steps` : "";
   const range = model.bounds[1] - model.bounds[0];
   $("range").textContent = range;
-  Object.assign($("epsilon"), { max: range / 2, step: range / 2 / EPSILON_STEPS, value: range / 5 });
-  $("epsilon-value").textContent = Number($("epsilon").value).toFixed(2);
-  $("threshold").textContent = model.threshold === null ? "(no threshold)" : `of η = ${model.threshold.toFixed(2)}`;
-  $("attack").replaceChildren(...model.attacks.map((name) => element("option", { value: name }, NAMES[name] ?? name)));
-  $("drawing").hidden = model.shape.join() !== "28,28,1";
+  Object.assign($("epsilon"), { max: range / 2, step: range / 2 / EPSILON_STEPS });
+  const limit = model.threshold?.toFixed(2);
+  $("threshold").textContent = limit ? `; from η = ${limit} up an image is refused.` : ".";
+  const options = (knows) =>
+    model.attacks
+      .filter((attack) => attack.knows_defense === knows)
+      .map(({ name, label }) => element("option", { value: name }, label));
+  const groups = [
+    element("optgroup", { label: "knows the classifier" }, ...options(false)),
+    element("optgroup", { label: "knows the defence too" }, ...options(true)),
+  ];
+  $("attack").replaceChildren(...groups.filter((group) => group.children.length));
+  $("draw").hidden = model.shape.join() !== "28,28,1";
+  $("drawing").hidden = true;
+  $("draw").setAttribute("aria-expanded", "false");
   $("samples").replaceChildren(
     ...model.samples.map((sample, i) => {
       const what = sample.label === null ? `generated image ${i + 1}` : `a ${className(sample.label)}`;
       const input = element("input", { type: "radio", name: "sample", "aria-label": `Sample ${i + 1}, ${what}` });
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const image = bytes(sample.image);
-      paintImage(canvas, image);
-      input.addEventListener("change", () => choose(image, sample.label));
+      paintImage(canvas, bytes(sample.image));
+      input.addEventListener("change", () => chooseSample(i));
       return element("label", {}, input, canvas);
     }),
   );
-  for (const id of ["adversarial", "projection", "difference"]) paint($(id), () => [0, 0, 0]);
-  for (const id of ["undefended-bars", "defended-bars", "film"]) $(id).replaceChildren();
-  for (const id of ["undefended-note", "defended-note"]) $(id).textContent = "";
-  for (const id of ["undefended-label", "defended-label", "badge", "distance"]) $(id).textContent = "–";
-  $("badge").className = "badge";
-  const first = $("samples").querySelector("input");
-  if (first) first.click();
-  drawChart([]);
+  showFirst();
+}
+
+// The demonstration that the server ran when it started.
+function showFirst() {
+  const { sample, attack, epsilon, events } = model.first;
+  $("attack").value = attack;
+  $("epsilon").value = epsilon;
+  showEpsilon();
+  chooseSample(sample);
+  follow(events, model.samples[sample].label !== null, attackNamed(attack).knows_defense);
+}
+
+function showEpsilon() {
+  $("epsilon-value").textContent = Number($("epsilon").value).toFixed(2);
 }
 
 async function start() {
-  $("run").disabled = true;
-  while (!(await fetch("healthz")).ok) {
-    say("The models are loading …");
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-  }
-  const models = await (await fetch("demonstrations")).json();
+  const models = await (await patiently(() => fetch("demonstrations"))).json();
   if (!models.length) throw new Error("no model here has a generator to show");
   $("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   $("model-choice").hidden = models.length < 2;
   $("model").addEventListener("change", () => showModel(models.find(({ name }) => name === $("model").value)));
   $("epsilon").addEventListener("input", () => {
-    $("epsilon-value").textContent = Number($("epsilon").value).toFixed(2);
+    showEpsilon();
+    stale();
   });
+  $("attack").addEventListener("change", stale);
   $("controls").addEventListener("submit", (event) => {
     event.preventDefault();
     run();
   });
   setUpDrawing();
   showModel(models[0]);
-  say("Ready.");
 }
 
-start().catch((error) => say(`That failed: ${error.message}`, true));
+start().catch((error) => say(`That failed: ${error.message}`, "bad"));

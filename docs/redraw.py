@@ -1,0 +1,55 @@
+"""Draw the tables and plots of `docs/results` again from their records, and put the tables into the pages.
+
+`make redraw` runs it. A plot that shows more than a record holds (images, codes, ROC curves) stays as its script left
+it. A page shows a table after a comment with its path, `<!-- docs/results/NAME.md -->`.
+"""
+
+import importlib
+import inspect
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from inc_tf.evaluation import page
+from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.run import save
+
+ROOT = Path(__file__).parent.parent
+SHOWN = re.compile(r"(<!-- (docs/results/\S+\.md) -->\n)((?:\|.*\n|\n(?=\|))*)")
+
+RENAMED = {"own": "end-to-end", "own-l2": "end-to-end-l2"}
+"""Attacks that older records have by other names."""
+
+
+def redraw(path: Path) -> None:
+    """Draw the table and the plot of one record, as its script does."""
+    saved = json.loads(path.read_text())
+    for row in saved["rows"]:
+        row["attack"] = RENAMED.get(row["attack"], row["attack"])
+    record = Record(**{field.name: saved[field.name] for field in fields(Record) if field.name in saved})
+    script = importlib.import_module(f"inc_tf.reproduce.{record.artefact}")
+    drawn = page if record.artefact == "adaptive" else script
+    path.with_suffix(".md").write_text(drawn.table(record) + "\n")
+    if _needs_only_the_record(drawn.draw):
+        save(drawn.draw(record), path.with_suffix(""))
+
+
+def _needs_only_the_record(draw) -> bool:
+    parameters = list(inspect.signature(draw).parameters.values())
+    return parameters[0].name == "record" and all(p.default is not p.empty for p in parameters[1:])
+
+
+def show() -> None:
+    """Put the tables into the README and the pages of docs/."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = path.read_text()
+        drawn = SHOWN.sub(lambda found: found[1] + (ROOT / found[2]).read_text().strip() + "\n", text)
+        if drawn != text:
+            path.write_text(drawn)
+
+
+if __name__ == "__main__":
+    for record in sorted((ROOT / "docs" / "results").glob("*.json")):
+        redraw(record)
+    show()

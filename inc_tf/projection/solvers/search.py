@@ -1,0 +1,136 @@
+"""From one step of a solver to its whole search: limits, draining, the best code so far, and a status for each row.
+
+A solver knows how to begin and how to take a step; what all searches share is here, so that a new one need not have it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from inc_tf.errors import InputError
+from inc_tf.projection.projection import Status
+from inc_tf.projection.solvers.draining import drain
+from inc_tf.projection.solvers.protocol import Solution, signature, xla_pays
+from inc_tf.rows import select
+
+
+class Step(NamedTuple):
+    """What one step of a solver leads to, b rows at once.
+
+    Attributes:
+      state: the solver's own, a structure of tensors [b, …].
+      codes: those that the step evaluated: where it led to, or, for a solver that has a `last`, where it came from;
+        float32 [b, k].
+      errors: ‖G(z) − x‖₂² there, float32 [b]. A row at which it is not finite ends.
+      done: whether the row has converged, bool [b].
+    """
+
+    state: Any
+    codes: tf.Tensor
+    errors: tf.Tensor
+    done: tf.Tensor
+
+
+class _Progress(NamedTuple):
+    own: Any
+    best: tf.Tensor
+    least: tf.Tensor
+    steps: tf.Tensor
+    status: tf.Tensor
+
+
+def minimizer(
+    generator: keras.Model,
+    start: Callable[[tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]],
+    step: Callable[[tf.Tensor, Any, tf.Tensor], Step],
+    max_steps: int,
+    *,
+    last: Callable[[tf.Tensor, Any], tuple[tf.Tensor, tf.Tensor]] | None = None,
+    stride: int = 1,
+    compilable: bool = False,
+) -> tf.types.experimental.PolymorphicFunction:
+    """The function that `Solver.compile` returns.
+
+    Args:
+      generator: G.
+      start: maps images, float32 [B, H, W, C], and first codes, float32 [B, k], to the solver's first state, a
+        structure of tensors [B, …], and ‖G(z) − x‖₂² of those codes, float32 [B].
+      step: maps the images and the state of the rows that are still searched, and the number t of steps that these have
+        taken before, int32, to a `Step`.
+      max_steps: the most steps that a row takes.
+      last: maps images and the last state to the codes that it led to and their errors, for a solver whose steps
+        evaluate where they come from.
+      stride: steps between two looks at which rows are done: more than one where a step is so quick that looking would
+        cost as much. In between every row is stepped on.
+      compilable: whether XLA can compile `step`: no shape in it depends on values. Where XLA pays, a search that no row
+        leaves early (`stride` ≥ `max_steps`) is then one XLA program.
+
+    Each row keeps the best finite code that it met, the first one included; NaN and infinity never win. Raises
+    `InputError` for fewer steps than one.
+    """
+    if max_steps < 1:
+        raise InputError(f"The search has {max_steps} steps; it must have at least 1.")
+    stride = min(stride, max_steps)
+    looks = -(-max_steps // stride)
+
+    def begin(images: tf.Tensor, codes: tf.Tensor) -> _Progress:
+        own, errors = start(images, codes)
+        finite = tf.math.is_finite(errors)
+        return _Progress(
+            own,
+            codes,
+            tf.where(finite, errors, float("inf")),
+            tf.zeros_like(errors, tf.int32),
+            tf.where(finite, Status.OUT_OF_STEPS, Status.NOT_FINITE),
+        )
+
+    def advance(images: tf.Tensor, progress: _Progress) -> _Progress:
+        new = step(images, progress.own, _taken(progress))
+        best, least = select(new.errors < progress.least, (new.codes, new.errors), (progress.best, progress.least))
+        status = tf.where(new.done, Status.CONVERGED, Status.OUT_OF_STEPS)
+        status = tf.where(tf.math.is_finite(new.errors), status, Status.NOT_FINITE)
+        return _Progress(new.state, best, least, progress.steps + 1, status)
+
+    def leap(images: tf.Tensor, progress: _Progress) -> _Progress:
+        """All steps as far as the next look."""
+        if stride == 1:
+            return advance(images, progress)
+        return tf.while_loop(
+            lambda _: True,
+            lambda progress: (advance(images, progress),),
+            (progress,),
+            maximum_iterations=stride if looks == 1 else tf.minimum(stride, max_steps - _taken(progress)),
+        )[0]
+
+    def go_on(images: tf.Tensor, progress: _Progress) -> tuple[_Progress, tf.Tensor]:
+        progress = leap(images, progress)
+        return progress, ~_going(progress)
+
+    # Draining changes the batch's size, and XLA would compile for each.
+    compiles = compilable and looks == 1 and xla_pays(generator)
+
+    @tf.function(jit_compile=compiles, input_signature=signature(generator), autograph=False)
+    def minimize(images: tf.Tensor, codes: tf.Tensor) -> Solution:
+        progress = begin(images, codes)
+        if looks == 1:
+            progress = select(_going(progress), leap(images, progress), progress)
+        else:
+            progress = drain(go_on, images, progress, ~_going(progress), looks)[0]
+        found = progress.best, progress.least
+        if last is not None:
+            codes, errors = last(images, progress.own)
+            found = select(errors < progress.least, (codes, errors), found)
+        return Solution(*found, progress.steps, progress.status)
+
+    return minimize
+
+
+def _taken(progress: _Progress) -> tf.Tensor:
+    """The steps that the rows which are still searched have taken: the most of any."""
+    return tf.reduce_max(progress.steps)
+
+
+def _going(progress: _Progress) -> tf.Tensor:
+    return tf.equal(progress.status, Status.OUT_OF_STEPS)
