@@ -84,6 +84,10 @@ def content_hash(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+_REFERRING = ("name", "keras_history", "input_layers", "output_layers")
+"""What in the configuration of a model has layers' names; elsewhere the same word may be a function's."""
+
+
 def digest(model: keras.Model, without: Collection[str] = ()) -> str:
     """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter.
 
@@ -101,12 +105,12 @@ def digest(model: keras.Model, without: Collection[str] = ()) -> str:
             for one in value:
                 find(one)
 
-    def renamed(value: Any) -> Any:
+    def renamed(value: Any, refers: bool = False) -> Any:
         if isinstance(value, dict):
-            return {key: renamed(one) for key, one in value.items()}
+            return {key: renamed(one, key in _REFERRING) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return [renamed(one) for one in value]
-        return names.get(value, value) if isinstance(value, str) else value
+            return [renamed(one, refers) for one in value]
+        return names.get(value, value) if refers and isinstance(value, str) else value
 
     find(config)
     found = hashlib.sha256(json.dumps(renamed(config), sort_keys=True, default=str).encode())

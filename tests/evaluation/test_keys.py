@@ -143,15 +143,17 @@ def test_every_setting_of_a_defence_is_in_its_configuration(parts):
 
 
 def test_names_of_layers_are_not_in_a_digest():
-    def network(units: int = 3, activation: str = "relu") -> keras.Model:
+    def network(units: int = 3, activation: str = "relu", name: str | None = None) -> keras.Model:
         inputs = keras.layers.Input((4,))
-        hidden = keras.layers.Dense(units, activation=activation, kernel_initializer="ones")(inputs)
+        hidden = keras.layers.Dense(units, activation=activation, kernel_initializer="ones", name=name)(inputs)
         return keras.Model(inputs, keras.layers.Add()([hidden, hidden]))
 
     first, again = network(), network()
     assert first.layers[1].name != again.layers[1].name
     assert digest(first) == digest(again)
+    assert digest(network(name="relu")) == digest(first)
     assert digest(network(activation="tanh")) != digest(first)
+    assert digest(network(activation="tanh", name="tanh")) != digest(network(name="relu"))
     assert digest(network(units=4)) != digest(first)
     again.layers[1].kernel.assign_add(np.eye(4, 3, dtype=np.float32) * 1e-6)
     assert digest(again) != digest(first)
