@@ -101,7 +101,7 @@ def out(folder, shards, tmp_path_factory):
 
 
 def record_in(out, folder, name="table_2", shard=""):
-    return json.loads((out / f"{name}-{folder.name}-2-channels{shard}.json").read_text())
+    return json.loads((out / f"{name}-2-channels{shard}-{folder.name}.json").read_text())
 
 
 def test_record_says_its_command_as_one_would_type_it(shards, out, folder):
@@ -136,7 +136,7 @@ def test_writes_record_table_and_plot(out, folder):
         r for r in record["rows"] if (r["defense"], r["metric"], r["attack"]) == ("undefended", "accuracy", "clean")
     ]
     assert clean["value"] == 1.0
-    stem = out / f"table_2-{folder.name}-2-channels"
+    stem = out / f"table_2-2-channels-{folder.name}"
     assert "undefended" in stem.with_suffix(".md").read_text()
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
@@ -217,7 +217,7 @@ def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
     assert {(row["defense"], row["epsilon"]) for row in rows} == {
         (defense, epsilon) for defense in ("undefended", "dip") for epsilon in (0.0, 0.05)
     }
-    assert (out / f"figure_10-{folder.name}-2-channels.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / f"figure_10-2-channels-{folder.name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, tmp_path):
