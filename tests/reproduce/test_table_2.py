@@ -100,6 +100,11 @@ def out(folder, shards, tmp_path_factory):
     return out
 
 
+def not_again(prior, unit, bar):
+    """Instead of the computation, where all is there."""
+    raise AssertionError(f"{unit.name} is computed again")
+
+
 def record_in(out, folder, name="table_2", shard=""):
     return json.loads((out / f"{name}-2-channels{shard}-{folder.name}.json").read_text())
 
@@ -199,7 +204,7 @@ def test_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monkeyp
             file(unit, unit.compute(bench), 1.0)
 
     monkeypatch.setattr(Run, "ahead", elsewhere)
-    monkeypatch.setattr(photographs.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "_compute", not_again)
     assert run("table_2", folder, tmp_path).exit_code == 0
     assert record_in(tmp_path, folder, "table_2")["rows"] == record_in(out, folder, "table_2")["rows"]
 
@@ -210,7 +215,7 @@ def test_rejects_worker_with_another_classifier(folder):
 
 
 def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
-    monkeypatch.setattr(photographs.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "_compute", not_again)
     done = run("figure_10", folder, out)
     assert done.exit_code == 0, done.output
     rows = record_in(out, folder, "figure_10")["rows"]
