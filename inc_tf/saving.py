@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -42,18 +43,19 @@ def deserialized(config: dict, *names: str) -> dict:
 _OF_THE_LAYER = ("name", "dtype", "trainable")
 
 
-def configuration(part: Any) -> Any:
+def configuration(part: Any, without: Collection[str] = ()) -> Any:
     """What a part of a defence is, as plain values: its class and arguments, each model by the hash of its content.
 
     Two parts of one configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays and
-    plain values, and raises `TypeError` for others.
+    plain values, and raises `TypeError` for others. `without` names weights of a model that do not matter, by path.
     """
     kind = {"class": _class_name(part)}
     if isinstance(part, keras.Model) and not hasattr(part, "projector"):
-        return {**kind, "sha256": digest(part)}
+        return {**kind, "sha256": digest(part, without)}
     if isinstance(part, keras.Layer):
         names = [name for name in part.get_config() if name not in _OF_THE_LAYER]
-        return {**kind, **{name: configuration(getattr(part, name)) for name in names}}
+        drawn = getattr(part, "drawn", ())  # anew for each image, whatever they are
+        return {**kind, **{name: configuration(getattr(part, name), drawn) for name in names}}
     if is_dataclass(part) and not isinstance(part, type):
         return {**kind, **{one.name: configuration(getattr(part, one.name)) for one in fields(part)}}
     if isinstance(part, dict):
@@ -82,8 +84,15 @@ def content_hash(plain: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def digest(model: keras.Model) -> str:
-    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter."""
+_REFERRING = ("name", "keras_history", "input_layers", "output_layers")
+"""What in the configuration of a model has layers' names; elsewhere the same word may be a function's."""
+
+
+def digest(model: keras.Model, without: Collection[str] = ()) -> str:
+    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter.
+
+    `without` names weights that do not matter either, by path.
+    """
     config = keras.saving.serialize_keras_object(model)
     names: dict[str, str] = {}
 
@@ -96,16 +105,16 @@ def digest(model: keras.Model) -> str:
             for one in value:
                 find(one)
 
-    def renamed(value: Any) -> Any:
+    def renamed(value: Any, refers: bool = False) -> Any:
         if isinstance(value, dict):
-            return {key: renamed(one) for key, one in value.items()}
+            return {key: renamed(one, key in _REFERRING) for key, one in value.items()}
         if isinstance(value, list | tuple):
-            return [renamed(one) for one in value]
-        return names.get(value, value) if isinstance(value, str) else value
+            return [renamed(one, refers) for one in value]
+        return names.get(value, value) if refers and isinstance(value, str) else value
 
     find(config)
     found = hashlib.sha256(json.dumps(renamed(config), sort_keys=True, default=str).encode())
-    for weight in model.weights:
+    for weight in (weight for weight in model.weights if weight.path not in without):
         found.update(np.ascontiguousarray(weight.numpy()))
     return found.hexdigest()
 

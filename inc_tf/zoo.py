@@ -260,7 +260,9 @@ def parts(source: data.Source, wanted: tuple[str, ...], classifier: str | None =
                 + ("; name one with a classifier." if part == "classifier" else ".")
             )
         models[part] = checkpoints.load(source.checkpoints[part])
-    return Parts(models, source.bounds, source.class_names)
+    classes = models["classifier"].output_shape[-1] if "classifier" in models else None
+    names = source.class_names if classes in (None, len(source.class_names)) else None  # another classifier's classes
+    return Parts(models, source.bounds, names)
 
 
 def load(

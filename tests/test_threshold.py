@@ -75,7 +75,7 @@ def test_inc_defend_needs_no_data_set(mnist, cards, tmp_path, monkeypatch):
     done = run(*words)
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)
-    assert (row["label"], row["class_name"], row["accepted"], row["threshold"]) == (7, "7", True, value)
+    assert (row["label"], row["class_name"], row["accepted"], row["threshold"]) == (9, "9", True, value)
     assert 0 < row["distance"] < value
     assert 0.5 < row["probability"] <= 1
     done = run(*words, "--threshold", "0.001")

@@ -215,20 +215,23 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
             failed=tf.constant(False),
         )
 
-    def _draw(self, seed: tf.Tensor) -> tf.Tensor:
-        """All weights in one vector: convolutions' drawn, the others as the network has them."""
-        reaches = {
+    @property
+    def drawn(self) -> dict[str, float]:
+        """The weights that are drawn anew for each image, by path, and how far from 0 each may be: convolutions'."""
+        return {
             variable.path: math.prod(layer.kernel.shape[:-1]) ** -0.5
             for layer in _layers(self.network)
             if isinstance(layer, keras.layers.Conv2D | JoinedConvolution)
             for variable in layer.trainable_variables
             if variable.name != "gamma"
         }
-        variables = self.network.trainable_variables
-        reach = tf.repeat([reaches.get(v.path, 0.0) for v in variables], [math.prod(v.shape) for v in variables])
+
+    def _draw(self, seed: tf.Tensor) -> tf.Tensor:
+        """All weights in one vector: convolutions' drawn, the others as the network has them."""
+        variables, drawn = self.network.trainable_variables, self.drawn
+        reach = tf.repeat([drawn.get(v.path, 0.0) for v in variables], [math.prod(v.shape) for v in variables])
         own = tf.concat([tf.reshape(v.value, [-1]) for v in variables], axis=0)
-        drawn = reach * tf.random.stateless_uniform(tf.shape(reach), seed, -1.0, 1.0)
-        return tf.where(reach > 0, drawn, own)
+        return tf.where(reach > 0, reach * tf.random.stateless_uniform(tf.shape(reach), seed, -1.0, 1.0), own)
 
     def _parts(self, weights: tf.Tensor) -> list[tf.Tensor]:
         """The vector of all weights as the network's own."""

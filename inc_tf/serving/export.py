@@ -16,7 +16,6 @@ import keras
 import tensorflow as tf
 
 from inc_tf import checkpoints, data, zoo
-from inc_tf.data.scaling import from_bytes
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 from inc_tf.saving import configuration, load_file
@@ -159,7 +158,8 @@ def scaled(images: tf.Tensor, bounds: data.Bounds) -> tf.Tensor:
     """Images of 8 bits as float32 within the bounds; float32 as they are."""
     if images.dtype != tf.uint8:
         return images
-    return from_bytes(tf.cast(images, tf.float32), bounds)
+    # A product, since a graph makes one of a division by a constant, whose last bit is another.
+    return bounds[0] + tf.cast(images, tf.float32) * ((bounds[1] - bounds[0]) / 255)
 
 
 def describe(defense: InvertAndClassify, dtype: str) -> dict:

@@ -10,9 +10,8 @@ import tensorflow as tf
 from inc_tf import attacks, data, zoo
 from inc_tf.attacks.checks import check_answers
 from inc_tf.checks import ChecksImages
-from inc_tf.projection import Projection, Zeros
-from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver
-from inc_tf.projection.solvers.search import Step, minimizer
+from inc_tf.projection import Projection, Status, Zeros
+from inc_tf.projection.solvers import Solution, Step, errors_and_gradients, minimizer, solver
 from inc_tf.saving import Settings
 
 digits = data.SOURCES["digits"]
@@ -48,7 +47,7 @@ attacks.register(attacks.Method("darken", darken, "darkening by {share:g}·ε", 
 @solver("descent")
 @dataclass(frozen=True)
 class Descent(Settings):
-    """z ← z − rate·∂‖G(z) − x‖²/∂z, the gradient no longer than 10."""
+    """z ← z − rate·g, g = ∂‖G(z) − x‖²/∂z, cut at length 10."""
 
     steps: int = 20
     rate: float = 0.02
@@ -62,7 +61,7 @@ class Descent(Settings):
             codes, gradient = state
             codes -= self.rate * tf.clip_by_norm(gradient, 10.0, axes=1)
             errors, gradient = errors_and_gradients(generator, codes, images)
-            return Step((codes, gradient), codes, errors, tf.zeros_like(errors, tf.bool))
+            return Step((codes, gradient), codes, errors, tf.norm(gradient, axis=1) < 1e-3)
 
         return minimizer(generator, start, step, self.steps)
 
@@ -83,7 +82,9 @@ class Levels(ChecksImages, keras.layers.Layer):
         rounded = tf.round(images * (self.levels - 1)) / (self.levels - 1)
         n = tf.shape(images)[0]
         distances = tf.sqrt(tf.reduce_sum(tf.math.squared_difference(rounded, images), axis=[1, 2, 3]))
-        return Projection(rounded, tf.zeros([n, 0]), distances, tf.zeros([n], tf.int32), tf.ones([n], tf.bool))
+        return Projection(
+            rounded, tf.zeros([n, 0]), distances, tf.zeros([n], tf.int32), tf.fill([n], int(Status.CONVERGED))
+        )
 
     def get_config(self) -> dict:
         return {**super().get_config(), "levels": self.levels, "image_shape": list(self.image_shape)}

@@ -100,8 +100,13 @@ def out(folder, shards, tmp_path_factory):
     return out
 
 
+def not_again(prior, unit, bar):
+    """Instead of the computation, where all is there."""
+    raise AssertionError(f"{unit.name} is computed again")
+
+
 def record_in(out, folder, name="table_2", shard=""):
-    return json.loads((out / f"{name}-{folder.name}-2-channels{shard}.json").read_text())
+    return json.loads((out / f"{name}-2-channels{shard}-{folder.name}.json").read_text())
 
 
 def test_record_says_its_command_as_one_would_type_it(shards, out, folder):
@@ -136,7 +141,7 @@ def test_writes_record_table_and_plot(out, folder):
         r for r in record["rows"] if (r["defense"], r["metric"], r["attack"]) == ("undefended", "accuracy", "clean")
     ]
     assert clean["value"] == 1.0
-    stem = out / f"table_2-{folder.name}-2-channels"
+    stem = out / f"table_2-2-channels-{folder.name}"
     assert "undefended" in stem.with_suffix(".md").read_text()
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
@@ -199,7 +204,7 @@ def test_worker_makes_the_same_of_what_it_is_sent(folder, out, tmp_path, monkeyp
             file(unit, unit.compute(bench), 1.0)
 
     monkeypatch.setattr(Run, "ahead", elsewhere)
-    monkeypatch.setattr(photographs.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "_compute", not_again)
     assert run("table_2", folder, tmp_path).exit_code == 0
     assert record_in(tmp_path, folder, "table_2")["rows"] == record_in(out, folder, "table_2")["rows"]
 
@@ -210,14 +215,14 @@ def test_rejects_worker_with_another_classifier(folder):
 
 
 def test_figure_10_draws_on_table_2s_work(out, folder, monkeypatch):
-    monkeypatch.setattr(photographs.Photographs, "_compute", None)
+    monkeypatch.setattr(photographs.Photographs, "_compute", not_again)
     done = run("figure_10", folder, out)
     assert done.exit_code == 0, done.output
     rows = record_in(out, folder, "figure_10")["rows"]
     assert {(row["defense"], row["epsilon"]) for row in rows} == {
         (defense, epsilon) for defense in ("undefended", "dip") for epsilon in (0.0, 0.05)
     }
-    assert (out / f"figure_10-{folder.name}-2-channels.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / f"figure_10-2-channels-{folder.name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, tmp_path):
