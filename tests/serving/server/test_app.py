@@ -147,7 +147,7 @@ def test_stalled_bodies_make_room_for_others(models, tmp_path, image):
             stalled.append(raw)
         statuses = {answered(raw)[0].split()[1] for raw in stalled[:16]}
         assert statuses <= {"408", "429"}
-        assert own.ask("POST", path, one)[0] in (200, 429)
+        assert own.ask("POST", path, one)[0] == 200
         assert own.rss() - before < own.memory_mib == 4 * 8 + 64 * 3 / 8
 
 
