@@ -284,7 +284,10 @@ def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
     or the images are too large for it to be quick.
     """
     projector = defense.projector
-    if not isinstance(projector, LatentProjector) or math.prod(projector.generator.output_shape[1:]) > _LARGEST_FOR_IMPLICIT:
+    if (
+        not isinstance(projector, LatentProjector)
+        or math.prod(projector.generator.output_shape[1:]) > _LARGEST_FOR_IMPLICIT
+    ):
         return None
     if isinstance(projector.solver, LevenbergMarquardt):
         return defense

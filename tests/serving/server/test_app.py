@@ -35,13 +35,7 @@ def test_concurrent_clients_each_get_their_own_answer(server, defenses, digits, 
         found = np.float32(answer["image"]).ravel()
         assert np.argmin(np.linalg.norm(flat - found, axis=1)) == i
         assert answer["distance"] == pytest.approx(float(wanted.distances[i]), rel=1e-2)
-    status, metrics = server.ask("GET", "/metrics")
-    assert status == 200
-    batches, rows = (
-        float(line.split()[-1])
-        for line in metrics.decode().splitlines()
-        if line.startswith(("inc_batch_images_count", "inc_batch_images_sum"))
-    )
+    batches, rows = (metric(server, f'inc_batch_images_{part}{{model="{name}"}}') for part in ("count", "sum"))
     assert rows > 2 * batches  # they were answered together
 
 
