@@ -345,13 +345,12 @@ def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, 
         "no-weights": lambda folder: (folder / "variables" / "variables.index").unlink(),
         "no-graph": lambda folder: (folder / "saved_model.pb").write_bytes(b"no protocol buffer"),
         "no-card": lambda folder: (folder / "assets" / "card.json").write_text('{"threshold": Infinity}'),
-        "no-keras": lambda folder: (folder / "assets.extra" / "defense.keras").write_bytes(b"no zip file"),
         "nothing": lambda folder: [path.unlink() for path in folder.rglob("*") if path.is_file()],
     }
     for name, spoil in broken.items():
         shutil.copytree(models / "lm", tmp_path / name)
         spoil(tmp_path / name / "1")
-    with serving(tmp_path) as own:
+    with serving(tmp_path, "--no-page") as own:
         assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": sorted(broken)}
         for name in broken:
             ((version,), *_) = json.loads(own.ask("GET", f"/v1/models/{name}")[1]).values()
@@ -384,6 +383,18 @@ def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, 
         assert own.ask("POST", "/v1/models/late:predict", body) == (200, answer)
         assert metric(own, 'inc_model_available{model="late",version="1"}') == 1
         assert metric(own, 'inc_model_available{model="lm",version="3"}') == 0
+
+
+def test_a_model_whose_page_is_broken_is_not_available(models, tmp_path):
+    for name in ("lm", "broken"):
+        shutil.copytree(models / "lm", tmp_path / name)
+    (tmp_path / "broken" / "1" / "assets.extra" / "defense.keras").write_bytes(b"no zip file")
+    with serving(tmp_path) as own:
+        assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": ["broken"]}
+        (version,) = json.loads(own.ask("GET", "/v1/models/broken")[1])["model_version_status"]
+        assert version["state"] == "END"
+        assert "broken/1' cannot be served" in version["status"]["error_message"]
+        assert [shown["name"] for shown in json.loads(own.ask("GET", "/demonstrations")[1])] == ["lm"]
 
 
 def test_a_server_that_loads_answers_and_stops(models):
