@@ -424,6 +424,7 @@ def test_each_request_is_a_line_where_that_is_wanted(models, tmp_path, image):
     with serving(tmp_path, "--access-log", "--no-page") as own:
         own.ask("POST", "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode())
         own.ask("GET", "/%0a%22")
+        own.stop()
         lines = [json.loads(line) for line in own.said().splitlines() if line.startswith("{")]
     (predicted,) = (line for line in lines if line["route"] == "predict")
     assert (predicted["status"], predicted["model"], predicted["method"]) == (200, "lm", "POST")
