@@ -6,6 +6,7 @@ What is written needs TensorFlow alone to be loaded. `inc_tf.serving.server` ser
 import contextlib
 import errno
 import json
+import os
 import platform
 import re
 import tempfile
@@ -90,7 +91,7 @@ def export(
         raise InputError(f"The name is {name!r}; it must be of letters, digits, '_', '.' and '-', for a URL.")
     facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
     folder = directory / name
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
@@ -98,8 +99,8 @@ def export(
             _save(defense, written, dtype, Path(scratch) / CARD.name)
             return _placed(written, folder, facts)
     except (OSError, tf.errors.OpError) as error:
-        with contextlib.suppress(OSError):
-            for path in made:
+        for path in made:
+            with contextlib.suppress(OSError):
                 path.rmdir()
         if isinstance(error, FileExistsError | NotADirectoryError):
             raise InputError(

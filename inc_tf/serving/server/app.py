@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -351,9 +351,10 @@ def application(
         routes += [
             Route("/demonstrations", server.describe_demonstrations),
             Route("/demonstrations/{name}", server.demonstrate, methods=["POST"]),
-            Mount("/", _Page(directory=_PAGE, html=True)),
         ]
     handlers: dict[Any, Any] = {HTTPException: _http_error, Refused: _refused, 500: _bug}
     app = Starlette(routes=routes, lifespan=server.lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False
+    if page:
+        app.router.default = _Page(directory=_PAGE, html=True)
     return Guard(app, hosts, server.metrics, access_log)

@@ -1,6 +1,7 @@
 """Running the server until it is told to stop."""
 
 import contextlib
+import os
 import resource
 import signal
 import socket
@@ -82,9 +83,8 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise InputError(
-            f"{_shown(host)}:{port} cannot be bound ({error.strerror or error}); choose another --host or --port."
-        ) from error
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error  # a name's errors have others
+        raise InputError(f"{_shown(host)}:{port} cannot be bound ({why}); choose another --host or --port.") from error
 
 
 def _shown(host: str) -> str:

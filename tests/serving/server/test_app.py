@@ -35,13 +35,7 @@ def test_concurrent_clients_each_get_their_own_answer(server, defenses, digits, 
         found = np.float32(answer["image"]).ravel()
         assert np.argmin(np.linalg.norm(flat - found, axis=1)) == i
         assert answer["distance"] == pytest.approx(float(wanted.distances[i]), rel=1e-2)
-    status, metrics = server.ask("GET", "/metrics")
-    assert status == 200
-    batches, rows = (
-        float(line.split()[-1])
-        for line in metrics.decode().splitlines()
-        if line.startswith(("inc_batch_images_count", "inc_batch_images_sum"))
-    )
+    batches, rows = (metric(server, f'inc_batch_images_{part}{{model="{name}"}}') for part in ("count", "sum"))
     assert rows > 2 * batches  # they were answered together
 
 
@@ -147,7 +141,7 @@ def test_stalled_bodies_make_room_for_others(models, tmp_path, image):
             stalled.append(raw)
         statuses = {answered(raw)[0].split()[1] for raw in stalled[:16]}
         assert statuses <= {"408", "429"}
-        assert own.ask("POST", path, one)[0] in (200, 429)
+        assert own.ask("POST", path, one)[0] == 200
         assert own.rss() - before < own.memory_mib == 4 * 8 + 64 * 3 / 8
 
 
@@ -351,13 +345,12 @@ def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, 
         "no-weights": lambda folder: (folder / "variables" / "variables.index").unlink(),
         "no-graph": lambda folder: (folder / "saved_model.pb").write_bytes(b"no protocol buffer"),
         "no-card": lambda folder: (folder / "assets" / "card.json").write_text('{"threshold": Infinity}'),
-        "no-keras": lambda folder: (folder / "assets.extra" / "defense.keras").write_bytes(b"no zip file"),
         "nothing": lambda folder: [path.unlink() for path in folder.rglob("*") if path.is_file()],
     }
     for name, spoil in broken.items():
         shutil.copytree(models / "lm", tmp_path / name)
         spoil(tmp_path / name / "1")
-    with serving(tmp_path) as own:
+    with serving(tmp_path, "--no-page") as own:
         assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": sorted(broken)}
         for name in broken:
             ((version,), *_) = json.loads(own.ask("GET", f"/v1/models/{name}")[1]).values()
@@ -392,6 +385,18 @@ def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, 
         assert metric(own, 'inc_model_available{model="lm",version="3"}') == 0
 
 
+def test_a_model_whose_page_is_broken_is_not_available(models, tmp_path):
+    for name in ("lm", "broken"):
+        shutil.copytree(models / "lm", tmp_path / name)
+    (tmp_path / "broken" / "1" / "assets.extra" / "defense.keras").write_bytes(b"no zip file")
+    with serving(tmp_path) as own:
+        assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": ["broken"]}
+        (version,) = json.loads(own.ask("GET", "/v1/models/broken")[1])["model_version_status"]
+        assert version["state"] == "END"
+        assert "broken/1' cannot be served" in version["status"]["error_message"]
+        assert [shown["name"] for shown in json.loads(own.ask("GET", "/demonstrations")[1])] == ["lm"]
+
+
 def test_a_server_that_loads_answers_and_stops(models):
     port = free_port()
     command = [
@@ -419,6 +424,7 @@ def test_each_request_is_a_line_where_that_is_wanted(models, tmp_path, image):
     with serving(tmp_path, "--access-log", "--no-page") as own:
         own.ask("POST", "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode())
         own.ask("GET", "/%0a%22")
+        own.stop()
         lines = [json.loads(line) for line in own.said().splitlines() if line.startswith("{")]
     (predicted,) = (line for line in lines if line["route"] == "predict")
     assert (predicted["status"], predicted["model"], predicted["method"]) == (200, "lm", "POST")

@@ -100,7 +100,7 @@ def test_what_it_shows_is_what_the_library_says(page, defenses, digits, name):
     assert page.locator("#chart circle").count() == len(looks)
     heights = [float(circle.get_attribute("cy")) for circle in page.locator("#chart circle").all()]
     assert heights == sorted(heights)  # the distance falls, so the line goes down
-    verdict = page.get_by_role("status")
+    verdict = page.locator("#verdict")
     behind, alone = int(answer.predictions[0]), int(np.argmax(undefended))
     if answer.rejected[0]:
         assert verdict.text_content().startswith("Refused: too far from anything the generator can make.")
@@ -157,7 +157,7 @@ def test_the_first_view_shows_an_attack_that_the_projection_undoes(page, size):
     width, height = size
     page.set_viewport_size({"width": width, "height": height})
     assert re.fullmatch(
-        r"Alone: \d, fooled. Behind the projection: \d, right.", page.get_by_role("status").text_content()
+        r"Alone: \d, fooled. Behind the projection: \d, right.", page.locator("#verdict").text_content()
     )
     button = page.get_by_role("button", name="Attack and defend").bounding_box()
     assert button["y"] + button["height"] <= height
@@ -169,7 +169,7 @@ def test_the_first_view_shows_an_attack_that_the_projection_undoes(page, size):
 def test_what_is_refused_is_not_green(page):
     page.get_by_label("Trained on").select_option("adam")
     attack(page, "fgsm", "0.5")
-    verdict = page.get_by_role("status")
+    verdict = page.locator("#verdict")
     assert verdict.text_content().startswith("Refused: too far from anything the generator can make.")
     assert verdict.get_attribute("data-verdict") == "refused"
     red, green, blue = map(int, re.findall(r"\d+", verdict.evaluate("v => getComputedStyle(v).color"))[:3])

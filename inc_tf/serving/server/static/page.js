@@ -259,7 +259,10 @@ function choose(image, label, drawn = false) {
 }
 
 function chooseSample(i) {
-  $("samples").querySelectorAll("input")[i].checked = true;
+  const input = $("samples").querySelectorAll("input")[i];
+  input.checked = true;
+  const { offsetLeft, offsetWidth } = input.parentElement;
+  $("samples").scrollLeft = offsetLeft + offsetWidth / 2 - $("samples").offsetLeft - $("samples").clientWidth / 2;
   choose(bytes(model.samples[i].image), model.samples[i].label);
 }
 
