@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import inc_tf as inc
+import inc_tf.projection
 from inc_tf.cli.main import main
 from inc_tf.evaluation.tables import percent
+from inc_tf.registry import Registry
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -202,6 +205,16 @@ def test_links_lead_to_files(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if not target.startswith(("http", "../../actions")) and target != "results.md":
             assert (page.parent / target).resolve().exists(), f"{page.name}: {target}"
+
+
+def test_api_page_has_every_public_name():
+    described = set(re.findall(r"^::: (\S+)", (ROOT / "docs" / "api.md").read_text(), flags=re.MULTILINE))
+    for package in (inc, inc.attacks, inc.data, inc.projection):
+        for name in package.__all__:
+            found = getattr(package, name)
+            module = getattr(found, "__module__", None) or getattr(found, "__name__", "")
+            if module.startswith("inc_tf") and not isinstance(found, Registry):
+                assert module in described, f"{package.__name__}.{name} is of {module}"
 
 
 def test_pictures_are_small_enough_to_open_a_page_with():
