@@ -29,7 +29,7 @@ PIPES: dict = {"capture_output": True, "text": True}
 SMALL = {
     "inc attack": "--n 2",
     "inc reproduce figure_3": "--dataset digits --n 2 --out results",
-    "inc reproduce adaptive": "--dataset digits --n 2 --n-search 1 --out results",
+    "inc reproduce adaptive": "--dataset digits --n 2 --n-search 1 --epsilon 0.3 --out results",
 }
 
 
