@@ -32,6 +32,8 @@ def as_images(images) -> tf.Tensor:
     try:
         images = tf.convert_to_tensor(images)
     except (TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
+        if isinstance(images, tf.data.Dataset):
+            raise InputError("Images are a tf.data.Dataset; give it to predict, or one batch of it.") from error
         kind = f"{type(images).__module__.split('.')[0]} {type(images).__name__}".removeprefix("builtins ")
         raise InputError(
             f"Images are a {kind} of which no tensor can be made; they must be one array, float32 [N, H, W, C]."
@@ -39,10 +41,22 @@ def as_images(images) -> tf.Tensor:
     return tf.cast(images, tf.float32) if images.dtype == tf.float64 else images
 
 
+def as_seed(seed) -> tf.Tensor:
+    """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for what is not a whole number."""
+    if tf.is_tensor(seed):
+        return tf.cast(seed, tf.int32)
+    values = np.asarray(0 if seed is None else seed)
+    if values.ndim > 1 or values.dtype.kind not in "iu" or np.any((values < -(2**31)) | (values >= 2**31)):
+        raise InputError(
+            f"The seed is {seed!r}; it must be a whole number from -2^31 to 2^31 - 1, or one for each image."
+        )
+    return tf.constant(values, tf.int32)
+
+
 def check_bounds(bounds) -> Bounds:
     """The bounds as two floats; raises `InputError` for what is not (lowest, highest) value of a pixel."""
     try:
-        low, high = (float(end) for end in bounds)
+        low, high = (math.nan if isinstance(end, str | bool) else float(end) for end in bounds)
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

@@ -147,7 +147,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
     def threshold(self, threshold: float | None) -> None:
         if threshold is not None:
             try:
-                value = float(threshold)
+                value = math.nan if isinstance(threshold, str | bool) else float(threshold)
             except (TypeError, ValueError):
                 value = math.nan
             if not (math.isfinite(value) and value > 0):

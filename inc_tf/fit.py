@@ -82,6 +82,8 @@ def fitted_classifier(
     if before is None:
         resized = f": keras.Sequential([keras.Input({shape}), keras.layers.Resizing{own[:2]}, classifier]) resizes them"
         mended = resized if len(own) == 3 and own[2] == shape[2] and None not in own else ""
+        if own == (*shape[:2], 3) and shape[2] == 1:
+            mended = f": x = keras.Input({shape}); keras.Model(x, classifier(keras.layers.Concatenate()([x, x, x])))"
         raise InputError(f"{whose} {shape}, the classifier takes {own}; they must be the same{mended}.")
     classes = math.prod(size or 0 for size in graph.output_shape[1:])
     if classes == 1:
@@ -192,7 +194,25 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
         images = tf.random.stateless_uniform(shape, [0, 0], *bounds)
     else:
         images = _check_range(generator, bounds, getattr(getattr(projector, "start", None), "stddev", 1.0))
-    check_logits(classifier(images, training=False))
+    logits = classifier(images, training=False)
+    check_logits(logits)
+    again = classifier(images[:1], training=False)
+    if not np.allclose(logits[:1], again, rtol=1e-2, atol=1e-2 * np.ptp(logits), equal_nan=True):
+        warnings.warn(
+            f"The classifier {classifier.name!r} returns other logits for the same image in another call; a layer "
+            "of it draws or normalizes over the batch even with training=False.",
+            stacklevel=3,
+        )
+
+
+def check_search(solver: Any, start: Any) -> None:
+    """Refuse what is not a solver and a start: a class of theirs, a name, or one for the other. Raises `InputError`."""
+    for what, given, mark, example in (
+        ("solver", solver, "width", "inc.Adam()"),
+        ("start", start, "restarts", "inc.Normal()"),
+    ):
+        if isinstance(given, type) or not hasattr(given, "compile") or not hasattr(given, mark):
+            raise InputError(f"The {what} is {given!r}; it must be a {what} of inc, {example} say.")
 
 
 def check_logits(logits: tf.Tensor) -> None:
@@ -212,10 +232,11 @@ def _check_range(generator: keras.Model, bounds: Bounds, stddev: float) -> tf.Te
     """A few images of the generator within the bounds, float32 [n, H, W, C], once it has the range of the bounds."""
     codes = tf.random.stateless_normal([_SAMPLES, generator.input_shape[1]], [0, 0], stddev=stddev)
     images = generator(codes, training=False)
-    if not np.allclose(images, generator(codes, training=False), atol=1e-3 * (bounds[1] - bounds[0]), equal_nan=True):
+    again = generator(codes[: _SAMPLES // 4], training=False)
+    if not np.allclose(images[: len(again)], again, atol=1e-2 * (bounds[1] - bounds[0]), equal_nan=True):
         raise InputError(
-            f"The generator {generator.name!r} makes another image of the same code at each call; "
-            "a layer of it draws noise even with training=False, and a search needs one without."
+            f"The generator {generator.name!r} makes another image of the same code in another call; a layer of it "
+            "draws noise or normalizes over the batch even with training=False, and a search needs one that does not."
         )
     if not np.isfinite(images).all():
         raise InputError(f"The generator {generator.name!r} makes NaN or infinity of codes from N(0, {stddev:g}²).")
@@ -340,11 +361,10 @@ def _check_kind(model: Any, role: str) -> None:
         needed = {"classifier": "defense.classifier", "generator": "defense.projector.generator"}
         raise InputError(f"The {role} is a whole defence; give its {role}, {needed.get(role, 'E')}.")
     if isinstance(model, keras.Layer):
-        if role == "generator" and not _is_functional(model):
-            for name in ("generator", "decoder"):
+        if not _is_functional(model):
+            for name in {"generator": ("generator", "decoder"), "encoder": ("encoder",)}.get(role, ()):
                 if isinstance(getattr(model, name, None), keras.Layer):
-                    said = f"The generator is a {type(model).__name__}, which has a {name} from codes to images"
-                    raise InputError(f"{said}; give that: model.{name}.")
+                    raise InputError(f"The {role} is a {type(model).__name__}, which has one: give model.{name}.")
         return
     kind = f"{type(model).__module__.split('.')[0]} {type(model).__name__}".removeprefix("builtins ")
     said = f"The {role} is a {kind}; it must be a keras.Model"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -110,16 +111,42 @@ def digest(model: keras.Model) -> str:
 
 
 def load_file(path: Path) -> keras.Model:
-    """Load the model of any `.keras` file, in Keras's safe mode; raises `InputError` where it cannot be loaded."""
+    """Load the model of any `.keras` or `.h5` file that Keras saved, in safe mode, which runs no code of it.
+
+    Raises `InputError` where it cannot be loaded: for a file that is not there or is something else, and for a layer
+    that Keras does not know, which is named.
+    """
+    if path.is_dir():
+        raise InputError(
+            f"{str(path)!r} is a folder, as a SavedModel is; it must be a .keras file, which model.save('model.keras') "
+            "writes of the Keras model that it was made of."
+        )
     if not path.is_file():
         raise InputError(f"There is no file {str(path)!r}.")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras wraps what is wrong with a file in many ways
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"{str(path)!r} cannot be loaded ({said}); it must be a .keras file that Keras saved."
-        ) from error
+        raise InputError(f"{str(path)!r} cannot be loaded: {_reason(str(error) or type(error).__name__)}") from error
+
+
+def _reason(said: str) -> str:
+    """What Keras says at length, as the end of a sentence with what would be right."""
+    if unknown := re.search(r"Could not locate (?:class|function) '([^']+)'", said):
+        name = unknown[1]
+        return (
+            f"Keras does not know its {name!r}; decorate that with @keras.saving.register_keras_serializable() and "
+            f"import it before, or replace it by layers of Keras's own."
+        )
+    if "`Lambda`" in said or "lambda" in said:
+        return (
+            "it has a Lambda layer, whose Python code is not run from a file; replace it by a layer of Keras's own, or "
+            "by a class of your own with @keras.saving.register_keras_serializable()."
+        )
+    if "No model config found" in said:
+        return "it holds weights alone; it must hold a whole model, as model.save('model.keras') writes."
+    if "not supported" in said or "zip file" in said:
+        return "it is not a .keras file, as model.save('model.keras') writes one."
+    return f"({said.strip().splitlines()[0][:200]}); it must be a .keras file, as model.save('model.keras') writes one."
 
 
 def write_text(path: Path, text: str) -> None:

@@ -102,3 +102,131 @@ def test_values_are_checked_inside_a_graph_too(defense):
 def test_a_threshold_that_is_none_is_refused(classifier, defense, threshold):
     with pytest.raises(InputError, match="must be above 0"):
         inc.InvertAndClassify(classifier, defense.projector, threshold=threshold)
+
+
+class At(keras.layers.Layer):
+    """A projector that returns the image itself, at distances that it is told."""
+
+    image_shape = (28, 28, 1)
+
+    def __init__(self, distances, **kwargs):
+        super().__init__(**kwargs)
+        self.distances = distances
+
+    def call(self, images, seed=None):
+        n = tf.shape(images)[0]
+        steps = tf.zeros([n], tf.int32)
+        return inc.Projection(images, tf.zeros([n, 0]), tf.constant(self.distances), steps, steps == 0)
+
+
+@pytest.mark.parametrize("threshold", [None, 1.0, 1e30])
+def test_rejects_what_is_not_a_finite_distance(classifier, threshold):
+    defense = inc.InvertAndClassify(classifier, At([np.nan, np.inf, -np.inf, 0.5]), threshold)
+    images = np.repeat(GOOD, 2, axis=0)
+    np.testing.assert_array_equal(defense(images).rejected, [True, True, True, False])
+    np.testing.assert_array_equal(defense.predict(images, verbose=0).rejected, [True, True, True, False])
+
+
+def test_rejects_what_has_no_finite_logits():
+    classifier = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    defense = inc.InvertAndClassify(classifier, At([0.5, 0.5]))
+    assert not np.any(defense(GOOD).rejected)
+    classifier.layers[1].bias.assign(np.full(10, np.nan, np.float32))
+    assert np.all(defense(GOOD).rejected)
+
+
+def test_a_threshold_set_later_counts_everywhere(classifier):
+    defense = inc.InvertAndClassify(classifier, At([0.5, 1.5]), np.float32(2.0))
+    assert type(defense.threshold) is float
+    for threshold, rejected in ((None, [False, False]), (1, [False, True]), (tf.constant(0.5), [True, True])):
+        defense.threshold = threshold
+        np.testing.assert_array_equal(defense(GOOD).rejected, rejected)
+        np.testing.assert_array_equal(defense.predict(GOOD, verbose=0).rejected, rejected)
+        assert defense.get_config()["threshold"] == (None if threshold is None else float(threshold))
+    with pytest.raises(InputError, match="must be above 0"):
+        defense.threshold = -1.0
+    assert defense.threshold == 0.5
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), "2.5", True, [1.0]])
+def test_refuses_a_threshold_that_is_not_a_finite_number(classifier, threshold):
+    with pytest.raises(InputError, match="must be above 0 and finite, or None"):
+        inc.InvertAndClassify(classifier, At([0.5]), threshold)
+
+
+@pytest.mark.parametrize("rate", [0.07, 0.14, 0.29, 0.57, 0.58])
+def test_the_threshold_is_exact_at_rates_that_binary_numbers_miss(rate):
+    distances = np.arange(1, 101, dtype=np.float32)
+    assert np.sum(distances >= inc.threshold_at(distances, rate)) == round(100 * rate)
+
+
+def test_is_whole_before_its_first_call(classifier, tmp_path):
+    defense, other = (inc.InvertAndClassify(classifier, At([0.5])) for _ in range(2))
+    assert defense.count_params() == classifier.count_params()
+    defense.save_weights(tmp_path / "defense.weights.h5")
+    other.load_weights(tmp_path / "defense.weights.h5")
+    other.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(str(tmp_path / "exported")).serve(GOOD[:1])
+    np.testing.assert_allclose(tf.nest.flatten(served)[2], other(GOOD[:1]).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_refuses_to_be_compiled_by_xla(classifier):
+    with pytest.raises(InputError, match="jit_compile is True"):
+        inc.InvertAndClassify(classifier, At([0.5])).compile(jit_compile=True)
+
+
+def test_predict_refuses_an_empty_batch(defense):
+    with pytest.raises(InputError, match="batch of images is empty"):
+        defense.predict(GOOD[:0])
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        ([[0.5], [0.5, 0.5]], "Images are a list of which no tensor can be made"),
+        (None, "Images are a NoneType of which no tensor can be made"),
+        (tf.data.Dataset.from_tensors(GOOD), "give it to predict, or one batch of it"),
+        (GOOD > 0.1, "Images are bool; they must be float32"),
+    ],
+)
+def test_refuses_what_is_not_an_array_of_images(defense, images, sentence):
+    with pytest.raises(InputError, match=sentence):
+        defense(images)
+
+
+def test_takes_images_of_any_floating_type(defense):
+    expected = defense(GOOD).distances
+    for images in (GOOD.tolist(), GOOD.astype(np.float64), GOOD.astype(np.float16)):
+        np.testing.assert_array_equal(defense(images).distances, expected)
+
+
+@pytest.mark.parametrize("names", [["a"], ["a"] * 10, "abcdefghij"])
+def test_refuses_class_names_that_do_not_fit(classifier, names):
+    with pytest.raises(InputError, match=r"The class names are .* they must be 10, each another"):
+        inc.InvertAndClassify(classifier, At([0.5]), class_names=names)
+
+
+def test_what_it_prints_is_a_few_lines(defense, digits):
+    assert repr(defense).count("\n") <= 4
+    for said in ("threshold=None", "bounds=(0, 1)", "Adam(learning_rate=0.1, steps=60", "Normal(restarts=1"):
+        assert said in repr(defense)
+    answer = defense.predict(np.repeat(GOOD, 50, axis=0), verbose=0)
+    for one in (answer, defense(GOOD)):
+        assert repr(one).count("\n") <= 4
+        assert len(repr(one)) < 400
+    assert "100 images, 0 rejected" in repr(answer)
+
+
+def test_a_figure_shows_images_projections_differences_and_verdicts(classifier, digits):
+    defense = inc.InvertAndClassify(classifier, At([0.5, 1.5]), threshold=1.0)
+    answer = defense(digits.images[:2])
+    figure = answer.plot(digits.images[:2], class_names=[f"digit {i}" for i in range(10)])
+    assert len(figure.axes) == 6
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, digits.images[0, :, :, 0], atol=1e-6)
+    assert np.max(figure.axes[2].images[0].get_array()) == 0  # the projection is the image itself
+    verdicts = [figure.axes[i].get_ylabel() for i in (0, 3)]
+    first, second = (f"digit {c}" for c in answer.predictions.numpy())
+    assert verdicts == [f"{first}\nat 0.5", f"rejected ({second})\nat 1.5"]
+    with pytest.raises(InputError, match=r"Images have shape \[1, 28, 28, 1\]; these projections"):
+        answer.plot(digits.images[:1])

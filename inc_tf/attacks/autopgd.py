@@ -121,7 +121,14 @@ def check_points(steps: int) -> list[int]:
     return [math.ceil(percent * steps / 100) for percent in percents[1:-1]]
 
 
-register(Method("auto-pgd", auto_pgd, "AutoPGD-{steps} on C", evaluated=False))
+register(
+    Method(
+        "auto-pgd",
+        auto_pgd,
+        "AutoPGD-{steps} on C",
+        left_out="`end-to-end` is the same on each control",
+    )
+)
 _WHOLE = "AutoPGD-{steps} on the defence itself"
 register(Method("end-to-end", auto_pgd, _WHOLE, target="defense"))
 register(Method("end-to-end-l2", auto_pgd, f"{_WHOLE}, ℓ2", target="defense", arguments={"norm": 2}))

@@ -50,8 +50,10 @@ def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
             "inc.attacks.differentiable, or without a gradient lambda x: defense(x).logits."
         )
     own = isinstance(classifier, keras.Layer) and not hasattr(classifier, "stand_in")  # `Logits` is one of a defence
-    if own and images.shape.rank == 4:
-        return fitted_classifier(classifier, images.shape[1:], "The images are")
+    if own:  # images of another rank are refused later
+        return (
+            fitted_classifier(classifier, images.shape[1:], "The images are") if images.shape.rank == 4 else classifier
+        )
     if not callable(classifier):
         raise InputError(f"The classifier is a {type(classifier).__name__}; it must be a keras.Model or a function.")
     return functools.partial(_logits, classifier)

@@ -61,7 +61,7 @@ class Method:
       arguments: of the function, where they are not its defaults.
       gradient: whether it follows the target's gradient, which a search does not have.
       least_change: whether it looks for the least change that misleads, so that one run serves every ε.
-      evaluated: whether `inc.evaluate` runs it.
+      left_out: why `inc.evaluate` does not run it; empty: it does.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Method:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     gradient: bool = True
     least_change: bool = False
-    evaluated: bool = True
+    left_out: str = ""
 
     @property
     def norm(self) -> float:

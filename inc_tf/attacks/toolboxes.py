@@ -6,19 +6,23 @@ from `inc_tf.attacks.differentiable`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Literal, get_args
 
 import keras
 import tensorflow as tf
 
-from inc_tf.attacks.checks import Classifier
-from inc_tf.attacks.differentiable import straight_through
+from inc_tf.attacks.checks import Classifier, check_whole
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 
 if TYPE_CHECKING:
     import foolbox
     from art.estimators.classification import TensorFlowV2Classifier
+
+Rejection = Literal["ignored", "class"]
+
+_ABOVE = 1.0  # the logit of a rejection above the greatest of the classes'
 
 
 class Logits(keras.Model):
@@ -30,55 +34,119 @@ class Logits(keras.Model):
     Args:
       defense: C behind a projector.
       stand_in: whose gradient is taken, from images to logits, e.g. `implicit(defense)`; None: `straight_through`, BPDA
-        with the identity, which any projector has and which proves little.
+        with the identity, which any projector has and which proves little: a warning says so.
+      rejection: what a rejected image counts as. `"ignored"`, the default: as the class of its projection, as if η were
+        None. `"class"`: as one class more, the last, whose logit is then the greatest, float32 [N, classes + 1]; who
+        counts every other class than the label counts a rejection as success of the attack, so that clean images that
+        are rejected count against the defence and attacked ones do too, unless class `classes` is left out
+        (`accepted_and_wrong` does that in Foolbox).
+
+    Raises `InputError` for what is not a defence, and for another `rejection`.
     """
 
-    def __init__(self, defense: InvertAndClassify, stand_in: Classifier | None = None, **kwargs):
-        super().__init__(**kwargs)
-        self.defense, self.stand_in = defense, stand_in
-        self._straight_through = straight_through(defense)
+    def __init__(
+        self,
+        defense: InvertAndClassify,
+        stand_in: Classifier | None = None,
+        rejection: Rejection = "ignored",
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        check_whole(defense)
+        if rejection not in get_args(Rejection):
+            raise InputError(
+                f"rejection is {rejection!r}; it must be one of {', '.join(map(repr, get_args(Rejection)))}."
+            )
+        if stand_in is None:
+            warnings.warn(
+                "Without a stand-in the gradient is BPDA's, through the identity, which proves little; "
+                "inc.attacks.differentiable.implicit(defense) is one that follows the search.",
+                stacklevel=2,
+            )
+        self.defense, self.stand_in, self.rejection = defense, stand_in, rejection
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         return (None, *self.defense.image_shape)
 
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        return (None, self.defense.classifier.output_shape[1] + (self.rejection == "class"))
+
     def build(self, input_shape) -> None:
         self.built = True  # as its parts are
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        low, high = self.defense.bounds
+        answer = self.defense(tf.stop_gradient(tf.clip_by_value(images, low, high)))  # which rounding may have left
         if self.stand_in is None:
-            return self._straight_through(images)
-        passed = self.stand_in(images)
-        return passed + tf.stop_gradient(self.defense(images).logits - passed)
+            passed = self.defense.classifier(images + tf.stop_gradient(answer.projections - images), training=False)
+        else:
+            passed = self.stand_in(images)
+        logits = passed + tf.stop_gradient(answer.logits - passed)
+        if self.rejection == "ignored":
+            return logits
+        greatest, least = tf.reduce_max(logits, axis=1), tf.reduce_min(logits, axis=1)
+        rejected = tf.where(answer.rejected, greatest + _ABOVE, least - _ABOVE)
+        return tf.concat([logits, tf.stop_gradient(rejected)[:, tf.newaxis]], axis=1)
 
 
-def to_art(defense: InvertAndClassify, stand_in: Classifier | None = None) -> TensorFlowV2Classifier:
-    """`defense` as an estimator of the Adversarial Robustness Toolbox, with the gradient of `stand_in`; see `Logits`.
+def to_art(
+    defense: InvertAndClassify, stand_in: Classifier | None = None, rejection: Rejection = "ignored"
+) -> TensorFlowV2Classifier:
+    """`defense` as an estimator of the Adversarial Robustness Toolbox, with the gradient of `stand_in`.
 
-    Raises `InputError` where ART is not installed.
+    `stand_in` and `rejection`, by default `"ignored"`, are those of `Logits`; without a stand-in ART's attacks run
+    through BPDA. With `"class"` the estimator has one class more. Raises `InputError` where ART is not installed, and
+    where `Logits` does.
     """
     try:
         from art.estimators.classification import TensorFlowV2Classifier
     except ModuleNotFoundError as error:
         raise InputError("to_art needs ART: pip install adversarial-robustness-toolbox.") from error
 
+    logits = Logits(defense, stand_in, rejection)
     return TensorFlowV2Classifier(
-        Logits(defense, stand_in),
-        nb_classes=defense.classifier.output_shape[1],
+        logits,
+        nb_classes=logits.output_shape[1],
         input_shape=tuple(defense.image_shape),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         clip_values=defense.bounds,
     )
 
 
-def to_foolbox(defense: InvertAndClassify, stand_in: Classifier | None = None) -> foolbox.Model:
-    """`defense` as a model of Foolbox, with the gradient of `stand_in`; see `Logits`.
+def to_foolbox(
+    defense: InvertAndClassify, stand_in: Classifier | None = None, rejection: Rejection = "ignored"
+) -> foolbox.Model:
+    """`defense` as a model of Foolbox, with the gradient of `stand_in`.
 
-    Raises `InputError` where Foolbox is not installed.
+    `stand_in` and `rejection`, by default `"ignored"`, are those of `Logits`; without a stand-in Foolbox's attacks run
+    through BPDA. With `"class"`, ``attack(model, images, accepted_and_wrong(defense, labels), …)`` counts a rejection
+    as a failure of the attack. Raises `InputError` where Foolbox is not installed, and where `Logits` does.
     """
     try:
         import foolbox
     except ModuleNotFoundError as error:
         raise InputError("to_foolbox needs Foolbox: pip install foolbox.") from error
 
-    return foolbox.TensorFlowModel(Logits(defense, stand_in), bounds=defense.bounds)
+    return foolbox.TensorFlowModel(Logits(defense, stand_in, rejection), bounds=defense.bounds)
+
+
+def accepted_and_wrong(defense: InvertAndClassify, labels: tf.Tensor) -> foolbox.criteria.Misclassification:
+    """Foolbox's criterion of an attack that is accepted and misclassified, for ``to_foolbox(…, rejection="class")``.
+
+    Args:
+      defense: the one that the model was made of.
+      labels: the true classes, int64 [N].
+    """
+    import eagerpy
+    import foolbox
+
+    refused = defense.classifier.output_shape[1]
+
+    class AcceptedAndWrong(foolbox.criteria.Misclassification):
+        def __call__(self, perturbed, outputs):
+            wrong, restored = eagerpy.astensor_(super().__call__(perturbed, outputs))
+            return restored(wrong.logical_and(eagerpy.astensor(outputs).argmax(axis=-1) != refused))
+
+    return AcceptedAndWrong(tf.convert_to_tensor(labels, tf.int64))

@@ -26,6 +26,7 @@ def _options(command):
 @click.option(
     "--n-search", default=10, show_default=True, type=click.IntRange(1), help="Images for attacks that ask a search."
 )
+@click.option("--thorough", is_flag=True, help="Attack the paper's search with all declared steps and queries: hours.")
 @SEED
 @_options
 def command(
@@ -36,6 +37,7 @@ def command(
     bounds: tuple[float, float],
     epsilons: tuple[float, ...],
     n_search: int,
+    thorough: bool,
     **options,
 ) -> None:
     """Attack your own classifier behind a projection onto your own generator, in every way that is declared."""
@@ -52,4 +54,5 @@ def command(
         data.load_archive(archive, bounds),
         searched=n_search,
         epsilons=epsilons,
+        thorough=thorough,
     )

@@ -20,12 +20,14 @@ def load_archive(path: Path, bounds: Bounds = (0.0, 1.0)) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, AttributeError) as error:
-        said = f"{str(path)!r} is no NumPy archive; np.savez(path, images=…, labels=…) writes one."
+    except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError) as error:  # TypeError: of an .npy
+        said = f"{str(path)!r} is not a NumPy archive; np.savez(path, images=…, labels=…) writes one."
         raise InputError(said) from error
     if not {"images", "labels"} <= arrays.keys():
         raise InputError(f"{str(path)!r} holds {', '.join(arrays) or 'nothing'}; it must hold images and labels.")
     images, labels = arrays["images"], arrays["labels"]
+    if labels.shape == (len(images), 1):
+        labels = labels[:, 0]
     fitting = images.ndim == 4 and labels.shape == images.shape[:1]
     if not fitting or images.dtype.kind != "f" or labels.dtype.kind not in "iu":
         raise InputError(

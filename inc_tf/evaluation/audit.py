@@ -1,72 +1,172 @@
-"""Is an evaluation to be believed? Checks of "On Evaluating Adversarial Robustness" (Carlini et al., 2019), as rules.
+"""What can be said, and what not yet: verdicts on paired images, and the checks of Carlini et al. (2019) as rules.
 
-Each rule is a pure function of which images are still classified right, bool [N], the same images in the same order.
-Of two attacks one counts as weaker where the images that it alone leaves right outnumber those that the other alone
-leaves right, beyond chance: the exact sign test of McNemar at 5 %.
+Every rule is a pure function of images' scores in [0, 1], float or bool [N], the same images in the same order: 1 where
+an image is classified right, the share of the draws in which it is where the defence draws lots. Two attacks or
+defences are told apart by the exact sign test at 5 %, which is McNemar's where scores are 0 and 1, and are as good as
+equal where the mean difference is below five points with 95 % confidence. What is neither is undecided, and a verdict
+then says how many images would decide if the others were like these.
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from inc_tf import estimates
+from inc_tf.evaluation import scoring
+
+Verdict = Literal["holds", "does not hold", "undecided"]
+
 _LEVEL = 0.05
+_MARGIN = 0.05
+_MOST = 10_000  # images told apart, beyond which it is not asked how many would decide
 
 
 class Check(NamedTuple):
-    """Whether a rule is kept, and what was seen, in a few words."""
+    """Whether a claim or rule holds, what was seen, in a few words, and how many images would decide.
 
-    passed: bool
+    `images` is None where the verdict is decided, and where no number would.
+    """
+
+    verdict: Verdict
     finding: str
+    images: int | None = None
+
+
+def above(more: np.ndarray, less: np.ndarray) -> Check:
+    """The first scores are above the second, image by image: the claim that one defence is better than another.
+
+    It does not hold where they are below, or as good as equal.
+    """
+    rise = _differences(more, less)
+    finding = f"{_percent(more)} beside {_percent(less)}"
+    if _sign(rise) < _LEVEL:
+        return Check("holds", finding)
+    if _sign(-rise) < _LEVEL or _highest(rise) < _MARGIN:
+        return Check("does not hold", finding)
+    return Check("undecided", finding, _first([_images_for_sign(rise), _images_for_sign(-rise), _images_for(rise)]))
 
 
 def not_weaker(strong: np.ndarray, weak: np.ndarray) -> Check:
     """An attack that should be at least as strong is: iterative beside one step, more steps beside fewer, a larger ε
     beside a smaller, following the gradient beside doing without.
     """
-    strong, weak = np.asarray(strong, bool), np.asarray(weak, bool)
+    left = _differences(strong, weak)
     finding = f"{_percent(strong)} beside {_percent(weak)} right"
-    return Check(_chance(int(np.sum(strong & ~weak)), int(np.sum(~strong & weak)), "greater") >= _LEVEL, finding)
+    if _sign(left) < _LEVEL:
+        return Check("does not hold", finding)
+    if _sign(-left) < _LEVEL or _highest(left) < _MARGIN:
+        return Check("holds", finding)
+    return Check("undecided", finding, _first([_images_for_sign(left), _images_for_sign(-left), _images_for(left)]))
 
 
 def in_order(stronger_and_stronger: Sequence[np.ndarray]) -> Check:
     """Along a sequence of attacks, of growing ε or steps, none is weaker than the one before."""
     pairs = zip(stronger_and_stronger[1:], stronger_and_stronger[:-1], strict=True)
     finding = " → ".join(_percent(right) for right in stronger_and_stronger)
-    return Check(all(not_weaker(strong, weak).passed for strong, weak in pairs), f"{finding} right")
+    return _all([not_weaker(strong, weak) for strong, weak in pairs], f"{finding} right")
 
 
 def reaches_chance(right: np.ndarray, classes: int) -> Check:
     """Without a bound on the change nothing is left but guessing."""
-    fewest = stats.binomtest(int(np.sum(right)), len(right)).proportion_ci(method="wilson").low
-    return Check(bool(fewest <= 1 / classes), f"{_percent(right)} right; guessing: {100 / classes:.0f} %")
+    left = scoring.of_scores(right)
+    finding = f"{_percent(right)} right; guessing: {100 / classes:.0f} %"
+    if left.low > 1 / classes:
+        return Check("does not hold", finding)
+    if left.high < 1 / classes + _MARGIN:
+        return Check("holds", finding)
+    return Check("undecided", finding, _images_for(np.asarray(right, float), 1 / classes + _MARGIN))
 
 
-def converged(by_restarts: Sequence[np.ndarray], tolerance: float = 0.03) -> Check:
-    """The last entry, of the most restarts, breaks at most a share of `tolerance` more than the one before it."""
-    gained = np.sum(by_restarts[-2]) - np.sum(by_restarts[-1])
-    finding = " → ".join(_percent(right) for right in by_restarts)
-    return Check(bool(gained <= tolerance * len(by_restarts[-1])), f"{finding} right")
+def converged(by_restarts: Sequence[np.ndarray]) -> Check:
+    """The last entry, of the most restarts, breaks hardly more than the one before it."""
+    gained = _differences(by_restarts[-2], by_restarts[-1])
+    finding = " → ".join(_percent(right) for right in by_restarts) + " right"
+    if _sign(gained) < _LEVEL and np.mean(gained) > _MARGIN:
+        return Check("does not hold", finding)
+    if _highest(gained) < _MARGIN:
+        return Check("holds", finding)
+    return Check("undecided", finding, _images_for(gained))
 
 
-def same(one: np.ndarray, other: np.ndarray) -> Check:
-    """What was found holds under other circumstances, such as a fresh seed of the defence: neither is the weaker."""
-    one, other = np.asarray(one, bool), np.asarray(other, bool)
-    p = _chance(int(np.sum(one & ~other)), int(np.sum(~one & other)), "two-sided")
-    return Check(p >= _LEVEL, f"{_percent(one)} beside {_percent(other)} right")
+def rare(found: np.ndarray, finding: str) -> Check:
+    """What should be the exception is: at most one image in twenty, of bool [N]."""
+    share = estimates.share(found)
+    said = f"{finding}: {int(np.sum(found))} of {share.n}"
+    if share.low > _MARGIN:
+        return Check("does not hold", said)
+    if share.high < _MARGIN:
+        return Check("holds", said)
+    return Check("undecided", said, _images_for(np.asarray(found, float)))
 
 
 def found(broken: np.ndarray, possible: np.ndarray) -> Check:
     """On a planted defence, an attack breaks the images that can be broken within its ball, and no others."""
     broken, possible = np.asarray(broken, bool), np.asarray(possible, bool)
     finding = f"{np.sum(broken & possible)} of {np.sum(possible)} planted, {np.sum(broken & ~possible)} impossible ones"
-    return Check(bool(np.all(broken == possible)), finding)
+    return Check("holds" if np.all(broken == possible) else "does not hold", finding)
 
 
-def _chance(one: int, other: int, alternative: str) -> float:
-    """The p-value of so many against so many, were both equally likely."""
-    return float(stats.binomtest(one, one + other, alternative=alternative).pvalue) if one + other else 1.0
+def _all(checks: Sequence[Check], finding: str) -> Check:
+    """That all hold: one that does not refutes it."""
+    verdicts = [check.verdict for check in checks]
+    if "does not hold" in verdicts:
+        return Check("does not hold", finding)
+    if "undecided" not in verdicts:
+        return Check("holds", finding)
+    open_ones = [check.images for check in checks if check.verdict == "undecided"]
+    return Check("undecided", finding, None if None in open_ones else max(n for n in open_ones if n))
+
+
+def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.asarray(one, np.float64) - np.asarray(other, np.float64)
+
+
+def _sign(differences: np.ndarray) -> float:
+    """The p-value of so many images above 0, were above and below equally likely."""
+    return _chance(int(np.sum(differences > 0)), int(np.sum(differences < 0)))
+
+
+def _chance(one: int, other: int) -> float:
+    return float(stats.binomtest(one, one + other, alternative="greater").pvalue) if one + other else 1.0
+
+
+def _highest(differences: np.ndarray) -> float:
+    """What the mean difference is below with 95 % confidence, two-sided.
+
+    Student's, and no less than if the next image might be the first that differs (Wilson's, of none among N).
+    """
+    n = len(differences)
+    unseen = float(stats.binomtest(0, n).proportion_ci(method="wilson").high)
+    return max(unseen, estimates.mean(differences).high) if n > 1 else 1.0
+
+
+def _images_for_sign(differences: np.ndarray) -> int | None:
+    """How many such images would make `_sign` significant."""
+    above, below = int(np.sum(differences > 0)), int(np.sum(differences < 0))
+    if above <= below:
+        return None
+    for told_apart in range(1, _MOST):
+        more = round(told_apart * above / (above + below))
+        if _chance(more, told_apart - more) < _LEVEL:
+            return math.ceil(told_apart * len(differences) / (above + below))
+    return None
+
+
+def _images_for(differences: np.ndarray, bound: float = _MARGIN) -> int | None:
+    """How many such images would put `_highest` below the bound."""
+    mean, spread = float(np.mean(differences)), float(np.std(differences))
+    if mean >= bound:
+        return None
+    quantile = stats.norm.ppf(0.975) ** 2
+    return math.ceil(max(quantile * (1 / bound - 1), quantile * (spread / (bound - mean)) ** 2))
+
+
+def _first(numbers: Sequence[int | None]) -> int | None:
+    known = [n for n in numbers if n is not None]
+    return min(known, default=None)
 
 
 def _percent(right: np.ndarray) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from inc_tf import data
-from inc_tf.attacks import auto_pgd
+from inc_tf.attacks import METHODS, auto_pgd
 from inc_tf.attacks.differentiable import implicit
+from inc_tf.attacks.losses import cross_entropy
 from inc_tf.defense import InvertAndClassify
 from inc_tf.evaluation import audit
 from inc_tf.evaluation.run import Run
@@ -30,7 +32,7 @@ def run_checks(
     growing: Sequence[np.ndarray],
     by_gradient: np.ndarray,
     without_gradient: np.ndarray,
-    fresh_seed: str,
+    draws: Mapping[str, int],
 ) -> dict[str, audit.Check]:
     """Every check, by what it says.
 
@@ -44,20 +46,21 @@ def run_checks(
       beyond: an ε at which nothing but guessing may be left.
       steps: growing.
       restarts: growing.
-      growing: which images are right in the worst case at each ε, growing.
+      growing: the images' scores in the worst case at each ε, growing.
       by_gradient: and under all attacks along a gradient.
       without_gradient: and under all that do without.
-      fresh_seed: the search whose answers are drawn again.
+      draws: over how many each defence is scored, by name.
     """
 
-    def right(attack: Attack, defense: str = attacked, seed: int | None = None) -> np.ndarray:
-        return sweep(run, few, [attack], [defense], seed=seed)[attack, defense]["correct"]
+    def right(attack: Attack, defense: str = attacked) -> np.ndarray:
+        drawn = {defense: draws.get(defense, draws.get("inc", 1))}
+        return sweep(run, few, [attack], [defense], draws=drawn)[attack, defense]["correct"].mean(axis=0)
 
     found, unbounded = strongest(), strongest(epsilon=beyond)
     longer = [strongest(steps=n) for n in steps]
     again = [strongest(restarts=n) for n in restarts]
     # All at once, so that a cluster shares them.
-    sweep(run, few, list(dict.fromkeys([found, one_step, unbounded, *longer, *again])), [attacked])
+    sweep(run, few, list(dict.fromkeys([found, one_step, unbounded, *longer, *again])), [attacked], draws=draws)
     checks = {
         "iterative at least as strong as one step": audit.not_weaker(right(found), right(one_step)),
         "more steps do not help the defender": audit.in_order([right(attack) for attack in longer]),
@@ -67,17 +70,30 @@ def run_checks(
         ),
         "restarts have converged": audit.converged([right(attack) for attack in again]),
         "gradient-free no stronger than gradient-based": audit.not_weaker(by_gradient, without_gradient),
+        "gradients are not zero": audit.rare(_without_gradient(run, few, found), "zero at the clean image"),
         "a planted hole is found": planted(),
     }
-    if fresh_seed == "inc":
+    if "inc" in draws:
         lengths = ("inc", "inc-500", "inc-100")
         checks["robustness is not under-optimisation (T = 2000, 500, 100)"] = audit.in_order(
             [right(found, defense) for defense in lengths]
         )
-    checks["fresh seeds of the search make no difference"] = audit.same(
-        right(found, fresh_seed), right(found, fresh_seed, seed=run.bench.seed + 1)
-    )
     return checks
+
+
+def settled(unsettled: np.ndarray, draws: int) -> audit.Check:
+    """Whether a defence's class depends on its draws: `unsettled` are the images that have it in some, bool [N]."""
+    return audit.rare(unsettled, f"right in some of {draws} draws and wrong in others")
+
+
+def _without_gradient(run: Run, few: data.Dataset, attack: Attack) -> np.ndarray:
+    """Which images the attack has no gradient at to follow from, bool [N]."""
+    target = run.bench.target(METHODS[attack.name].target, attack.against, attack.draws)
+    images = tf.constant(few.images)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        loss = cross_entropy(few.labels, target(images))
+    return ~np.any(tape.gradient(loss, images), axis=(1, 2, 3))
 
 
 def planted() -> audit.Check:

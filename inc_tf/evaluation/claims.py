@@ -1,49 +1,96 @@
-"""What the paper claims, held against an evaluation's record."""
+"""What the paper claims, held against an evaluation's scores: the same images, one by one."""
 
-from inc_tf.evaluation.records import Record
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from inc_tf.evaluation import audit
+
+Scores = Callable[[str, str, float], np.ndarray]
+"""(defence, attack, ε) ↦ the images' scores in [0, 1], float [N]."""
 
 
-def claims(record: Record) -> list[list[str]]:
-    """What the paper claims, whether it holds at every, some or no ε beyond the intervals, and the figures."""
-    epsilons = [row["epsilon"] for row in record.select(defense="inc", attack="worst-case", metric="accuracy")]
-    if not epsilons:
-        return []
+class Side(NamedTuple):
+    """One side of a claim: a defence under an attack."""
 
-    def cells(defense: str, attack: str) -> list[dict]:
-        return [record.one(defense=defense, attack=attack, epsilon=e, metric="accuracy") for e in epsilons]
+    defense: str
+    attack: str
 
-    def verdict(claim: str, more: list[dict], less: list[dict], what: str) -> list[str]:
-        held = [one["low"] > other["high"] for one, other in zip(more, less, strict=True)]
-        said = "holds" if all(held) else "holds in part" if any(held) else "does not hold"
-        return [claim, said, f"{_row(more)} beside {_row(less)} {what}"]
 
-    clean = record.one(defense="inc", attack="clean", epsilon=0.0, metric="accuracy")
-    half = [{part: clean[part] / 2 for part in ("value", "low", "high")}] * len(epsilons)
+class Claim(NamedTuple):
+    """A claim that at each ε images keep more of their scores on one side than on the other.
 
-    found = [
-        verdict(
-            "attacks on the classifier lose their force behind INC (4.1)",
-            cells("inc", "pgd"),
-            cells("undefended", "pgd"),
-            "undefended, PGD on C",
-        ),
-        verdict(
-            "no gradient attack through the search can be made to work (4.2.2)",
-            cells("inc", "implicit"),
-            half,
-            "half of clean accuracy",
-        ),
-        verdict("INC withstands who knows it", cells("inc", "worst-case"), half, "half of clean accuracy"),
-    ]
-    if record.select(defense="autoencode"):
-        carried, own = cells("inc", "autoencode-pgd"), cells("autoencode", "end-to-end")
-        what = "of the autoencoder itself"
-        found.append(verdict("attacks on the autoencoder do not carry over to INC (Appendix A)", carried, own, what))
-    if record.select(defense="manifold-trained"):
-        trained, bare = cells("manifold-trained", "worst-case"), cells("undefended", "worst-case")
-        found.append(verdict("training against pairs on the manifold makes C robust (4.3)", trained, bare, "untrained"))
+    Attributes:
+      said: by the paper, and where.
+      more: this side,
+      less: more than that one; None: than half of what they keep unattacked.
+      what: the other side, in words.
+    """
+
+    said: str
+    more: Side
+    less: Side | None
+    what: str
+
+
+CLAIMS = (
+    Claim(
+        "attacks on the classifier lose their force behind INC (4.1)",
+        Side("inc", "pgd"),
+        Side("undefended", "pgd"),
+        "undefended, PGD on C",
+    ),
+    Claim(
+        "no gradient attack through the search can be made to work (4.2.2)",
+        Side("inc", "implicit"),
+        None,
+        "half of clean accuracy",
+    ),
+    Claim("INC withstands who knows it", Side("inc", "worst-case"), None, "half of clean accuracy"),
+    Claim(
+        "attacks on the autoencoder do not carry over to INC (Appendix A)",
+        Side("inc", "autoencode-pgd"),
+        Side("autoencode", "end-to-end"),
+        "of the autoencoder itself",
+    ),
+    Claim(
+        "training against pairs on the manifold makes C robust (4.3)",
+        Side("manifold-trained", "worst-case"),
+        Side("undefended", "worst-case"),
+        "untrained",
+    ),
+)
+
+
+def hold(scores: Scores, epsilons: Sequence[float]) -> list[dict]:
+    """The verdict on each claim at each ε, as a record keeps it; a claim on a defence that is not there is left out.
+
+    `scores` raises KeyError for what is not there.
+    """
+    found = []
+    for claim in CLAIMS:
+        try:
+            checks, sizes = zip(*(_at(claim, scores, epsilon) for epsilon in epsilons), strict=True)
+        except KeyError:
+            continue
+        left, right = ([check.finding.split(" beside ")[side] for check in checks] for side in (0, 1))
+        open_ones = [check.images for check in checks if check.verdict == "undecided"]
+        found.append(
+            {
+                "claim": claim.said,
+                "verdicts": [check.verdict for check in checks],
+                "finding": f"{' / '.join(left)} beside {' / '.join(right)}, {claim.what}",
+                "images": None if not open_ones or None in open_ones else max(open_ones),
+                "n": min(sizes),
+            }
+        )
     return found
 
 
-def _row(rows: list[dict]) -> str:
-    return " / ".join(f"{100 * row['value']:.0f}" for row in rows) + " %"
+def _at(claim: Claim, scores: Scores, epsilon: float) -> tuple[audit.Check, int]:
+    """The verdict at one ε, and on how many images: those that both sides have."""
+    more = scores(*claim.more, epsilon)
+    less = scores(claim.more.defense, "clean", 0.0) / 2 if claim.less is None else scores(*claim.less, epsilon)
+    n = min(len(more), len(less))
+    return audit.above(more[:n], less[:n]), n

@@ -1,13 +1,15 @@
 """One page of attacks on whole defences: attacks × defences, the worst case image by image, and whether to believe it.
 
-An attack on a search is found on a stand-in that a gradient goes through (`inc_tf.attacks.differentiable`), or without
-a gradient on the search's own answers, and shown to the defences themselves. What has no search is attacked as it is.
-`reproduce/adaptive.py` writes this page for the paper's defences, `inc.evaluate` for a user's own.
+Every search is attacked on its own ground: on a stand-in of it that a gradient goes through
+(`inc_tf.attacks.differentiable`), or without a gradient on its own answers; what is found is shown to the other
+searches too. What has no search is attacked as it is. A defence that is found to draw lots is scored over its draws
+(`inc_tf.evaluation.scoring`). `reproduce/adaptive.py` writes this page for the paper's defences, `inc.evaluate` for a
+user's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,18 +17,33 @@ import numpy as np
 
 from inc_tf import data, estimates, zoo
 from inc_tf.attacks import METHODS, TARGETS, Method
-from inc_tf.evaluation import checks
-from inc_tf.evaluation.audit import Check
-from inc_tf.evaluation.claims import claims
+from inc_tf.evaluation import checks, claims, scoring
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Run
-from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, add_accuracies, sweep
+from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
 from inc_tf.evaluation.tables import NOTHING, markdown, percent
 
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt
 
 WORST = "worst-case"
+CONTROL = "worst-case-control"
+"""Clean images through the choice that the worst case makes."""
+
+SHORT: Mapping[str, dict] = {
+    "bpda": {"steps": 5},
+    "unrolled": {"steps": 10},
+    "implicit": {"steps": 10},
+    "implicit-l2": {"steps": 10},
+    "latent": {"restarts": 1, "reprojections": 1},
+    "square": {"queries": 10},
+    "square-l2": {"queries": 10},
+    "spsa": {"steps": 1, "samples": 4},
+    "boundary": {"steps": 1, "probes": 5},
+}
+"""Attacks' arguments on a search of which a thousand answers are minutes."""
+
+_UNSETTLED = 0.05  # of clean images, above which attacks average over draws
 
 
 @dataclass(frozen=True)
@@ -37,8 +54,10 @@ class Budget:
       epsilons: of the ℓ∞ balls, growing.
       radius: of the ℓ2 ball.
       beyond: an ε at which nothing but guessing may be left.
-      searched: on how many images the attacks run that ask a search.
+      searched: how many images are shown to a defence that draws lots, and attacked where each query is a search.
       settings: arguments of attacks, by name, where they are not the declared ones.
+      slow: the defences on whose own ground attacks keep to `SHORT`.
+      votes: over how many draws an attack averages on the ground of a defence whose class depends on them.
       steps: of the attacks that are compared with longer ones.
       restarts: of those that are compared with more.
     """
@@ -48,12 +67,15 @@ class Budget:
     beyond: float
     searched: int
     settings: dict[str, dict] = field(default_factory=dict)
+    slow: tuple[str, ...] = ()
+    votes: int = 2
     steps: tuple[int, ...] = (10, 40, 100)
     restarts: tuple[int, ...] = (1, 2, 4)
 
-    def attack(self, name: str, epsilon: float, against: str, **given) -> Attack:
+    def attack(self, name: str, epsilon: float, against: str, draws: int = 1, **given) -> Attack:
         """One run of the attack `name`, with this budget's settings and what is `given`."""
-        return Attack(name, epsilon, {**self.settings.get(name, {}), **given}, against)
+        short = SHORT.get(name, {}) if against in self.slow else {}
+        return Attack(name, epsilon, {**short, **self.settings.get(name, {}), **given}, against, draws)
 
 
 def budget(bounds: data.Bounds, shape: Sequence[int], searched: int, epsilons: Sequence[float] = (), **more) -> Budget:
@@ -74,12 +96,12 @@ class Cast:
     Attributes:
       searches: those behind a search.
       controls: those without one, each with a gradient of its own.
-      attacked: the search on whose stand-ins and answers attacks on a search are found.
+      checked: the search on which the checks of the evaluation are run.
     """
 
     searches: tuple[str, ...]
     controls: tuple[str, ...]
-    attacked: str = "inc-fast"
+    checked: str = "inc-fast"
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -89,133 +111,232 @@ class Cast:
 
 def page(run: Run, spend: Budget, cast: Cast) -> None:
     """Run every declared attack on every defence, and add what is found to the record."""
-    few = run.images.take(min(spend.searched, len(run.images)))
-    methods = [method for method in METHODS.values() if method.evaluated]
-    answers = sweep(run, run.images, [CLEAN], list(cast.all))
-    for method in methods:
-        answers |= _under(run, method, few, spend, cast)
-    add_accuracies(run, answers)
-    under = {(d, e): worst(answers, d, e, len(few)) for d in cast.all for e in spend.epsilons}
-    for (defense, epsilon), right in under.items():
-        run.record.add(estimates.share(right), metric="accuracy", defense=defense, attack=WORST, epsilon=epsilon)
-    for defense in cast.all:
-        share = estimates.share(worst(answers, defense, spend.radius, len(few), norm=2))
-        name = f"{WORST}-l2"
-        run.record.add(share, metric="accuracy", defense=defense, attack=name, epsilon=spend.radius)
-    if cast.searches:
-        found = _checks(run, spend, few, answers, under, cast)
-        run.record.checks = [{"check": name, **check._asdict(), "n": len(few)} for name, check in found.items()]
+    _Page(run, spend, cast).write()
 
 
-def _under(run: Run, method: Method, few: data.Dataset, spend: Budget, cast: Cast) -> Answers:
-    """What every defence makes of one attack: found on C once for all, else on each defence that it suits."""
-    if method.target not in TARGETS:
-        return {}
-    epsilons = (spend.radius,) if method.norm == 2 else spend.epsilons
-    target = TARGETS[method.target]
+class _Page:
+    """One page in the making; the arguments are `page`'s."""
 
-    def shown(against: str, images: data.Dataset, defenses: Sequence[str]) -> Answers:
-        attacks = [spend.attack(method.name, epsilon, against) for epsilon in epsilons]
-        return sweep(run, images, attacks, list(defenses))
+    def __init__(self, run: Run, spend: Budget, cast: Cast):
+        self.run, self.spend, self.cast = run, spend, cast
+        self.few = run.images.take(min(spend.searched, len(run.images)))
+        self.draws = {name: self._draws(name) for name in cast.all}
+        self.answers = sweep(run, run.images, [CLEAN], list(cast.all), draws=self.draws)
+        self.votes = {name: self._votes(name) for name in cast.all}
 
-    if not target.searches:
-        needed = method.target != "autoencoder" or run.bench.parts.encoder is not None
-        return shown(cast.attacked, run.images, cast.all) if needed else {}
-    if not target.suits(run.bench.defense(cast.attacked)):
-        return {}
-    found: Answers = {}
-    own = method.target == "defense"
-    if cast.searches and not (own and method.gradient):
-        found |= shown(cast.attacked, few, cast.searches)
-    if own:
-        for control in cast.controls:
-            found |= shown(control, few, [control])
-    return found
+    def _draws(self, name: str) -> int:
+        """Over how many draws a defence is scored: it is asked twice, from two seeds."""
+        first, second = (
+            sweep(self.run, self.few, [CLEAN], [name], keep=("logits",), seed=self.run.bench.seed + i)[CLEAN, name]
+            for i in range(2)
+        )
+        return scoring.DRAWS if scoring.draws_lots(first["logits"], second["logits"]) else 1
+
+    def _votes(self, name: str) -> int:
+        """Over how many of a defence's draws attacks average: one is enough where its class hardly depends on them."""
+        return self.spend.votes if self.unsettled(name).mean() > _UNSETTLED else 1
+
+    def unsettled(self, name: str) -> np.ndarray:
+        """Which clean images are right in some draws and wrong in others, bool [N]."""
+        share = self.answers[CLEAN, name]["correct"].mean(axis=0)
+        return (share > 0) & (share < 1)
+
+    def write(self) -> None:
+        """Everything."""
+        record, epsilons = self.run.record, self.spend.epsilons
+        record.draws = self.draws
+        for method in METHODS.values():
+            self._run(method)
+        for (attack, defense), answer in self.answers.items():
+            labels = {"defense": defense, "attack": shown_as(attack, defense), "epsilon": attack.epsilon}
+            record.add(scoring.accuracy(answer["correct"], record.seed), metric="accuracy", **labels)
+            if "distance" in answer:
+                record.add(estimates.mean(answer["distance"].mean(axis=0)), metric="distance", **labels)
+        norms = [(WORST, e, np.inf) for e in epsilons] + [(f"{WORST}-l2", self.spend.radius, 2)]
+        scores = {(attack, d, e): self._worst(d, e, norm) for attack, e, norm in norms for d in self.cast.all}
+        for (attack, defense, epsilon), left in scores.items():
+            labels = {"defense": defense, "attack": attack, "epsilon": epsilon}
+            record.add(scoring.of_scores(left, record.seed), metric="accuracy", **labels)
+        for defense in (name for name in self.cast.all if self.draws[name] > 1):
+            left = scoring.of_scores(self._control(defense), record.seed)
+            record.add(left, metric="accuracy", defense=defense, attack=CONTROL, epsilon=0.0)
+
+        by_name = {(d, shown_as(one, d), one.epsilon): answer for (one, d), answer in self.answers.items()}
+
+        def scored(defense: str, attack: str, epsilon: float) -> np.ndarray:
+            if attack == WORST:
+                return scores[attack, defense, epsilon]
+            return by_name[defense, attack, epsilon]["correct"].mean(axis=0)
+
+        record.claims = claims.hold(scored, epsilons)
+        if self.cast.searches:
+            record.checks = self._checks([scores[WORST, self.cast.checked, e] for e in epsilons])
+
+    def _run(self, method: Method) -> None:
+        """Every defence meets one attack: found on C once for all, else on each defence that it suits."""
+        if method.left_out or method.target not in TARGETS:
+            self._leave_out(method, self.cast.all, method.left_out or f"nothing here is a {method.target}")
+            return
+        target = TARGETS[method.target]
+        if not target.searches:
+            if method.target == "autoencoder" and self.run.bench.parts.encoder is None:
+                self._leave_out(method, self.cast.all, "the generator has no encoder")
+                return
+            for images, defenses in (
+                (self.run.images, [name for name in self.cast.all if self.draws[name] == 1]),
+                (self.few, [name for name in self.cast.all if self.draws[name] > 1]),
+            ):
+                self._show(method, self.cast.checked, images, defenses)
+            return
+        own = method.target == "defense"
+        if own and method.gradient:
+            self._leave_out(method, self.cast.searches, "no gradient passes the search itself; stand-ins are attacked")
+        else:
+            for search in self.cast.searches:
+                if target.suits(self.run.bench.defense(search)):
+                    self._show(method, search, self.few, self.cast.searches)
+                else:
+                    self._leave_out(method, (search,), "its search is not of the kind that the attack goes through")
+        if own:
+            for control in self.cast.controls:
+                self._show(method, control, self.few, [control])
+        else:
+            self._leave_out(method, self.cast.controls, "it goes through a search, and there is none")
+
+    def _show(self, method: Method, against: str, images: data.Dataset, defenses: Sequence[str]) -> None:
+        if not defenses:
+            return
+        epsilons = (self.spend.radius,) if method.norm == 2 else self.spend.epsilons
+        votes = self.votes[against] if TARGETS[method.target].searches else 1
+        attacks = [self.spend.attack(method.name, epsilon, against, votes) for epsilon in epsilons]
+        self.answers |= sweep(self.run, images, attacks, list(defenses), draws=self.draws)
+
+    def _leave_out(self, method: Method, defenses: Sequence[str], reason: str) -> None:
+        if defenses:
+            self.run.record.left_out.append({"attack": method.name, "defenses": list(defenses), "reason": reason})
+
+    def _worst(self, defense: str, epsilon: float, norm: float) -> np.ndarray:
+        return worst(self.answers, defense, epsilon, len(self.few), norm)
+
+    def _control(self, defense: str) -> np.ndarray:
+        """What the choice of the worst case leaves of clean images, drawn as often, float64 [n]."""
+        attacks, draws = len(_cases(self.answers, defense, self.spend.epsilons[-1], np.inf)), self.draws[defense]
+        drawn = sweep(self.run, self.few, [CLEAN], [defense], draws={defense: attacks * draws})[CLEAN, defense]
+        return scoring.worst_case(drawn["correct"].reshape(attacks, draws, -1))
+
+    def _checks(self, growing: Sequence[np.ndarray]) -> list[dict]:
+        """The checks of Carlini et al., 2019, on one search at the greatest ε; and of every search, its draws."""
+        checked, epsilon = self.cast.checked, self.spend.epsilons[-1]
+        along = "implicit" if TARGETS["implicit"].suits(self.run.bench.defense(checked)) else "bpda"
+        votes = self.votes[checked]
+
+        def left(gradient: bool) -> np.ndarray:
+            cases = [CLEAN] + [
+                attack
+                for attack in _cases(self.answers, checked, epsilon, np.inf)
+                if attack != CLEAN
+                and TARGETS[METHODS[attack.name].target].searches
+                and METHODS[attack.name].gradient is gradient
+            ]
+            return scoring.worst_case([self.answers[a, checked]["correct"][:, : len(self.few)] for a in cases])
+
+        found = checks.run_checks(
+            self.run,
+            self.few,
+            checked,
+            lambda epsilon=epsilon, **given: self.spend.attack(along, epsilon, checked, votes, **given),
+            one_step=self.spend.attack(f"{along}-fgsm", epsilon, checked, votes),
+            beyond=self.spend.beyond,
+            steps=self.spend.steps,
+            restarts=self.spend.restarts,
+            growing=growing,
+            by_gradient=left(True),
+            without_gradient=left(False),
+            draws=self.draws,
+        )
+        rows = [{"check": name, **check._asdict(), "n": len(self.few)} for name, check in found.items()]
+        for name in (name for name in self.cast.searches if self.draws[name] > 1):
+            check = checks.settled(self.unsettled(name), self.draws[name])
+            said = f"the class does not depend on the draw ({_label(name)})"
+            rows.append({"check": said, **check._asdict(), "n": len(self.run.images)})
+        return rows
+
+
+def shown_as(attack: Attack, defense: str) -> str:
+    """The attack's name in a row of the record; one that was found on another search's ground says on which."""
+    own = attack == CLEAN or not TARGETS[METHODS[attack.name].target].searches or attack.against == defense
+    return attack.name if own else f"{attack.name} from {attack.against}"
 
 
 def worst(answers: Answers, defense: str, epsilon: float, n: int, norm: float = np.inf) -> np.ndarray:
-    """Which of the first `n` images the defence has right under every attack within ε, bool [n]."""
-
-    def counts(attack: Attack) -> bool:
-        return attack == CLEAN or (attack.epsilon == epsilon and METHODS[attack.name].norm == norm)
-
-    return _under_all(answers, defense, n, counts)
-
-
-def _under_all(answers: Answers, defense: str, n: int, chosen: Callable[[Attack], bool]) -> np.ndarray:
-    """Which of the first `n` images the defence has right under each of the chosen attacks, bool [n]."""
-    cases = [a["correct"][:n] for (attack, shown), a in answers.items() if shown == defense and chosen(attack)]
-    return np.all(cases, axis=0)
+    """What a defence keeps of each of the first `n` images under its worst attack within ε, float64 [n]; the answers
+    are of `sweep` with `draws`.
+    """
+    cases = _cases(answers, defense, epsilon, norm)
+    return scoring.worst_case([answers[attack, defense]["correct"][:, :n] for attack in cases])
 
 
-def _checks(
-    run: Run,
-    spend: Budget,
-    few: data.Dataset,
-    answers: Answers,
-    under: dict[tuple[str, float], np.ndarray],
-    cast: Cast,
-) -> dict[str, Check]:
-    """The checks of Carlini et al., 2019, on the search that is attacked, at the greatest ε."""
-    attacked, epsilon = cast.attacked, spend.epsilons[-1]
-    along = "implicit" if TARGETS["implicit"].suits(run.bench.defense(attacked)) else "bpda"
-
-    def all_of(gradient: bool) -> np.ndarray:
-        def counts(attack: Attack) -> bool:
-            if attack == CLEAN or attack.epsilon != epsilon:
-                return False
-            method = METHODS[attack.name]
-            return TARGETS[method.target].searches and method.gradient is gradient and method.norm == np.inf
-
-        return _under_all(answers, attacked, len(few), counts)
-
-    return checks.run_checks(
-        run,
-        few,
-        attacked,
-        lambda epsilon=epsilon, **given: spend.attack(along, epsilon, attacked, **given),
-        one_step=spend.attack(f"{along}-fgsm", epsilon, attacked),
-        beyond=spend.beyond,
-        steps=spend.steps,
-        restarts=spend.restarts,
-        growing=[under[attacked, e] for e in spend.epsilons],
-        by_gradient=all_of(True),
-        without_gradient=all_of(False),
-        fresh_seed=cast.searches[0],
-    )
+def _cases(answers: Answers, defense: str, epsilon: float, norm: float) -> list[Attack]:
+    """The attacks that the defence was shown within ε in this norm, and the clean images."""
+    return [
+        attack
+        for attack, shown in answers
+        if shown == defense and (attack == CLEAN or (attack.epsilon == epsilon and METHODS[attack.name].norm == norm))
+    ]
 
 
 def table(record: Record) -> str:
-    """Markdown: a row for each attack and ε, a column for each defence; then claims and checks."""
+    """Markdown: a row for each attack and ε, a column for each defence; then claims, checks and what was left out."""
     shown = labels(record)
-    named = {"clean": "clean", **{m.name: m.describe() for m in METHODS.values() if m.evaluated}}
+    named = {"clean": "clean"}
+    for method in METHODS.values():
+        named[method.name] = method.describe()
+        named |= {f"{method.name} from {d}": f"{method.describe()}, found on {label}" for d, label in shown.items()}
     named |= {WORST: "worst case, image by image", f"{WORST}-l2": "worst case, image by image, ℓ2"}
+    named[CONTROL] = "control: clean images, through the worst case's choice"
     rows = []
     for attack, label in named.items():
         for epsilon in dict.fromkeys(row["epsilon"] for row in record.select(attack=attack, metric="accuracy")):
             found = [record.select(attack=attack, epsilon=epsilon, defense=d, metric="accuracy") for d in shown]
-            n = max(cell[0]["n"] for cell in found if cell)
-            rows.append([label, f"{epsilon:g}", n, *(percent(cell[0]) if cell else NOTHING for cell in found)])
+            sizes = sorted({cell[0]["n"] for cell in found if cell}, reverse=True)
+            cells = [percent(cell[0]) if cell else NOTHING for cell in found]
+            rows.append([label, f"{epsilon:g}", " / ".join(map(str, sizes)), *cells])
     tables = [markdown(rows, ["attack", "ε", "n", *shown.values()])]
-    said = claims(record)
-    if said:
-        tables.append(markdown(said, ["claim of the paper", "at each ε", "accuracies"]))
+    lots = [f"{shown[name]}: {m}" for name, m in record.draws.items() if m > 1]
+    if lots:
+        tables.append(f"Defences that draw lots, as two seeds showed, and over how many draws: {'; '.join(lots)}.")
+    if record.claims:
+        said = [[c["claim"], verdict(c["verdicts"], c["images"]), c["finding"], c["n"]] for c in record.claims]
+        tables.append(markdown(said, ["claim of the paper", "at each ε", "accuracies", "n"]))
     if record.checks:
-        checked = [[check["check"], check["finding"], "yes" if check["passed"] else "NO"] for check in record.checks]
-        tables.append(markdown(checked, ["check of the evaluation", "seen", "passed"]))
+        seen = [[c["check"], c["finding"], verdict([c["verdict"]], c["images"]), c["n"]] for c in record.checks]
+        tables.append(markdown(seen, ["check of the evaluation", "seen", "verdict", "n"]))
+    if record.left_out:
+        missing = [[o["attack"], ", ".join(map(_label, o["defenses"])), o["reason"]] for o in record.left_out]
+        tables.append(markdown(missing, ["attack left out", "of", "because"]))
     return "\n\n".join(tables)
+
+
+def verdict(verdicts: Sequence[str], images: int | None) -> str:
+    """As tables say it: one where all agree, and how many images would decide what is undecided."""
+    said = " / ".join(verdicts if len(set(verdicts)) > 1 else verdicts[:1])
+    return f"{said} ({images:,} images would decide)" if images else said
+
+
+def _label(defense: str) -> str:
+    return zoo.DEFENSES[defense].label if defense in zoo.DEFENSES else defense
 
 
 def labels(record: Record) -> dict[str, str]:
     """The defences of a record, by label, in the order in which they are declared."""
     found = list(dict.fromkeys(row["defense"] for row in record.rows))
     order = sorted(found, key=lambda name: list(zoo.DEFENSES).index(name) if name in zoo.DEFENSES else -1)
-    return {name: zoo.DEFENSES[name].label if name in zoo.DEFENSES else name for name in order}
+    return {name: _label(name) for name in order}
 
 
 def draw(record: Record) -> plt.Figure:
     """The worst case of each defence against ε, and FGSM on C in grey: what the paper measured."""
-    from inc_tf.evaluation.plots import INTERVALS, draw_defenses, legend, panels, title
+    from inc_tf.evaluation.plots import draw_defenses, legend, panels, title
 
     figure, (axes,) = panels(width=7, height=5)
     shown = labels(record)
@@ -226,6 +347,6 @@ def draw(record: Record) -> plt.Figure:
     accuracies = [100 * row["value"] for row in fgsm]
     axes.plot([row["epsilon"] for row in fgsm], accuracies, "--", color="0.5", label=f"{shown[searched]}, FGSM on C")
     n = record.select(attack=WORST)[0]["n"]
-    axes.set(xlabel="ε (ℓ∞)", title=f"{title(record.dataset)}: worst case of all attacks, n = {n}, {INTERVALS}")
+    axes.set(xlabel="ε (ℓ∞)", title=f"{title(record.dataset)}: worst case of all attacks, n = {n}, 95 % intervals")
     legend(figure)
     return figure

@@ -15,6 +15,7 @@ import tensorflow as tf
 from inc_tf.estimates import Estimate
 from inc_tf.saving import write_text
 
+_OPTIONAL = ("claims", "checks", "draws", "left_out")
 _PACKAGES = ("inc-tf", "tensorflow", "keras", "tensorflow-datasets", "numpy", "cleverhans")
 
 
@@ -32,7 +33,10 @@ class Record:
       deviations: where this departs from the paper, a sentence each.
       seconds: what the computation took, over all runs that contributed.
       rows: one figure each; see `add`.
-      checks: of whether the rows are to be believed, where there are some: `check`, `passed`, `finding`, `n`.
+      claims: what is held against the rows, where there is something: `claim`, `verdicts`, `finding`, `images`, `n`.
+      checks: of whether the rows are to be believed, likewise: `check`, `verdict`, `finding`, `images`, `n`.
+      draws: how many draws each defence is scored over, by name, where it was asked whether it draws lots.
+      left_out: the attacks that a defence was not shown: `attack`, `defenses`, `reason`.
     """
 
     artefact: str
@@ -44,7 +48,10 @@ class Record:
     deviations: list[str] = field(default_factory=list)
     seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)
+    claims: list[dict] = field(default_factory=list)
     checks: list[dict] = field(default_factory=list)
+    draws: dict[str, int] = field(default_factory=dict)
+    left_out: list[dict] = field(default_factory=list)
 
     def add(
         self,
@@ -76,7 +83,7 @@ class Record:
           path: of the file.
           computed_by: the `environment` of each process that computed a part of it; none: of this one.
         """
-        record = {name: value for name, value in asdict(self).items() if name != "checks" or value}
+        record = {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
         write_text(path, json.dumps({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
 
 

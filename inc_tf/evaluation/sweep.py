@@ -74,8 +74,8 @@ def sweep(
       draws: how often each defence answers, each time from a fresh seed; one that is not named, once.
       seed: of the defences, instead of the run's.
 
-    Returns by (attack, defence): `correct`, bool [N]; behind a projector `distance`, float32 [N], and what is kept;
-    with `draws` these are [m, N, …], as many as the defence's draws.
+    Returns by (attack, defence): `correct`, bool [N]; behind a projector `distance`, float32 [N], and what is kept, of
+    which a classifier alone has the logits; with `draws` these are [m, N, …], as many as the defence's draws.
     """
     seed = run.bench.seed if seed is None else seed
     seeds = {name: _seeds(seed, draws, name) for name in defenses}
@@ -201,18 +201,16 @@ def _answer(bench: Bench, name: str, images: data.Dataset, keep: tuple[str, ...]
     """All draws of all images are one batch."""
     defense = bench.defense(name)
     draws = () if isinstance(seeds, int) else (len(seeds),)
-    if not isinstance(defense, InvertAndClassify):
-        right = defense.predict(images.images, verbose=0).argmax(axis=1) == images.labels
-        return {"correct": np.broadcast_to(right, (*draws, len(images)))}
     drawn, given = drawn_images(images.images, seeds)
-    answer = defense(drawn, seed=given)
-    parts = {part: getattr(answer, part).numpy() for part in ("predictions", "distances", *keep)}
+    if isinstance(defense, InvertAndClassify):
+        answer = defense(drawn, seed=given)
+        wanted = {"correct": answer.predictions, "distance": answer.distances} | {k: getattr(answer, k) for k in keep}
+        parts = {part: found.numpy() for part, found in wanted.items()}
+    else:
+        logits = defense.predict(drawn, verbose=0)
+        parts = {"correct": logits.argmax(axis=1)} | ({"logits": logits} if "logits" in keep else {})
     parts = {part: found.reshape(*draws, len(images), *found.shape[1:]) for part, found in parts.items()}
-    return {
-        "correct": parts["predictions"] == images.labels,
-        "distance": parts["distances"],
-        **{part: parts[part] for part in keep},
-    }
+    return {**parts, "correct": parts["correct"] == images.labels}
 
 
 def drawn_images(images: np.ndarray, seeds: Seeds) -> tuple[np.ndarray, Any]:

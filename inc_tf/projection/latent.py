@@ -10,9 +10,9 @@ import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
-from inc_tf.checks import ChecksImages
+from inc_tf.checks import ChecksImages, as_seed
 from inc_tf.errors import InputError
-from inc_tf.fit import fitted_generator
+from inc_tf.fit import check_search, fitted_generator
 from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.rewriting import up_convolved
@@ -45,6 +45,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})  # the generator may have another policy
+        check_search(solver, start)
         generator = self.generator = fitted_generator(generator)
         self.image_shape = generator.output_shape[1:]
         self.solver = solver
@@ -64,7 +65,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        seed = tf.cast(0 if seed is None else seed, tf.int32)
+        seed = as_seed(seed)
         shares = bool(self._prepare.get_concrete_function().outputs)
         if seed.shape.rank == 1 and shares:
             return self._seed_by_seed(images, seed)

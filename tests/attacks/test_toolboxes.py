@@ -9,7 +9,7 @@ from art.attacks.evasion import AutoProjectedGradientDescent, SquareAttack
 
 import inc_tf as inc
 from inc_tf.attacks.differentiable import implicit
-from inc_tf.attacks.toolboxes import Logits
+from inc_tf.attacks.toolboxes import Logits, accepted_and_wrong
 
 EPSILON = 0.3
 N = 8
@@ -74,3 +74,37 @@ def test_foolboxs_attacks_run_on_a_defense(defense, data):
     _, found, broken = attack(model, tf.constant(data.images), tf.constant(data.labels), epsilons=EPSILON)
     assert np.mean(broken) >= 0.75
     assert accuracy(defense, found, data.labels) <= 0.25
+
+
+def test_a_rejection_counts_as_what_is_asked_for(defense, data):
+    refuses_all = inc.InvertAndClassify(defense.classifier, defense.projector, threshold=1e-6)
+    images, labels = tf.constant(data.images), tf.constant(data.labels)
+    stand_in, pgd = implicit(defense), foolbox.attacks.LinfPGD(steps=4, abs_stepsize=0.1)
+
+    def success(model, criterion) -> float:
+        return float(np.mean(pgd(model, images, criterion, epsilons=EPSILON)[2]))
+
+    tf.random.set_seed(0)
+    assert success(inc.to_foolbox(refuses_all, stand_in), labels) >= 0.5  # as if nothing were rejected
+    as_class = inc.to_foolbox(refuses_all, stand_in, rejection="class")
+    assert success(as_class, labels) == 1.0
+    assert success(as_class, accepted_and_wrong(refuses_all, labels)) == 0.0
+    accepts_all = inc.to_foolbox(defense, stand_in, rejection="class")
+    assert success(accepts_all, accepted_and_wrong(defense, labels)) >= 0.5
+
+    estimator = inc.to_art(refuses_all, stand_in, rejection="class")
+    assert estimator.nb_classes == 11
+    np.testing.assert_array_equal(np.argmax(estimator.predict(data.images), axis=1), [10] * N)
+    some = inc.InvertAndClassify(defense.classifier, defense.projector, float(np.median(defense(images).distances)))
+    classes = np.argmax(Logits(some, stand_in, rejection="class")(images), axis=1)
+    answer = some(images)
+    np.testing.assert_array_equal(classes, np.where(answer.rejected, 10, answer.predictions))
+    assert 0 < np.sum(answer.rejected) < N
+
+
+def test_says_that_it_runs_through_bpda(defense):
+    for make in (inc.to_art, inc.to_foolbox, Logits):
+        with pytest.warns(UserWarning, match="Without a stand-in the gradient is BPDA's"):
+            make(defense)
+    with pytest.raises(inc.InputError, match="rejection is 'failure'; it must be one of 'ignored', 'class'"):
+        inc.to_foolbox(defense, implicit(defense), rejection="failure")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.checks import check_above_zero, check_count, check_tolerance
-from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver
+from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver, squared_errors
 from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.saving import Settings
 
@@ -18,7 +18,6 @@ _LOOK = 50  # steps between two looks at the progress
 
 class _State(NamedTuple):
     z: tf.Tensor
-    gradient: tf.Tensor
     moments: tuple[tf.Tensor, tf.Tensor]
     least: tf.Tensor
     milestone: tf.Tensor  # the least error at the last look
@@ -49,22 +48,23 @@ class Adam(Settings):
         """See `Solver.compile`."""
 
         def start(images: tf.Tensor, codes: tf.Tensor) -> tuple[_State, tf.Tensor]:
-            errors, gradient = errors_and_gradients(generator, codes, images)
-            zeros = tf.zeros_like(codes)
-            return _State(codes, gradient, (zeros, zeros), errors, errors), errors
+            errors, zeros = squared_errors(generator, codes, images), tf.zeros_like(codes)
+            return _State(codes, (zeros, zeros), errors, errors), errors
 
         def step(images: tf.Tensor, state: _State, t: tf.Tensor) -> Step:
-            change, moments = adam(state.gradient, state.moments, tf.cast(t, tf.float32), self.learning_rate)
-            z = state.z + change
-            errors, gradient = errors_and_gradients(generator, z, images)
+            errors, gradient = errors_and_gradients(generator, state.z, images)
+            change, moments = adam(gradient, state.moments, tf.cast(t, tf.float32), self.learning_rate)
             least = tf.minimum(state.least, errors)
             look = tf.equal((t + 1) % _LOOK, 0)
             done = look & (self.tolerance > 0) & (least >= (1 - self.tolerance) * state.milestone)
             milestone = tf.where(look, least, state.milestone)
-            return Step(_State(z, gradient, moments, least, milestone), z, errors, done)
+            return Step(_State(state.z + change, moments, least, milestone), state.z, errors, done)
+
+        def last(images: tf.Tensor, state: _State) -> tuple[tf.Tensor, tf.Tensor]:
+            return state.z, squared_errors(generator, state.z, images)
 
         stride = _LOOK if self.tolerance > 0 else self.steps
-        return minimizer(generator, start, step, self.steps, stride=stride, compilable=True)
+        return minimizer(generator, start, step, self.steps, last=last, stride=stride, compilable=True)
 
     def width(self, latent_dim: int) -> int:
         """See `Solver.width`."""

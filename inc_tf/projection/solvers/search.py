@@ -21,7 +21,8 @@ class Step(NamedTuple):
 
     Attributes:
       state: the solver's own, a structure of tensors [b, …].
-      codes: where the search now is, float32 [b, k].
+      codes: those that the step evaluated: where it led to, or, for a solver that has a `last`, where it came from;
+        float32 [b, k].
       errors: ‖G(z) − x‖₂² there, float32 [b]. A row at which it is not finite ends.
       done: whether the row has converged, bool [b].
     """
@@ -46,6 +47,7 @@ def minimizer(
     step: Callable[[tf.Tensor, Any, tf.Tensor], Step],
     max_steps: int,
     *,
+    last: Callable[[tf.Tensor, Any], tuple[tf.Tensor, tf.Tensor]] | None = None,
     stride: int = 1,
     compilable: bool = False,
 ) -> tf.types.experimental.PolymorphicFunction:
@@ -58,6 +60,8 @@ def minimizer(
       step: maps the images and the state of the rows that are still searched, and the number t of steps that these have
         taken before, int32, to a `Step`.
       max_steps: the most steps that a row takes.
+      last: maps images and the last state to the codes that it led to and their errors, for a solver whose steps
+        evaluate where they come from.
       stride: steps between two looks at which rows are done: more than one where a step is so quick that looking would
         cost as much. In between every row is stepped on.
       compilable: whether XLA can compile `step`: no shape in it depends on values. Where XLA pays, a search that no row
@@ -114,7 +118,11 @@ def minimizer(
             progress = select(_going(progress), leap(images, progress), progress)
         else:
             progress = drain(go_on, images, progress, ~_going(progress), looks)[0]
-        return Solution(progress.best, progress.least, progress.steps, progress.status)
+        found = progress.best, progress.least
+        if last is not None:
+            codes, errors = last(images, progress.own)
+            found = select(errors < progress.least, (codes, errors), found)
+        return Solution(*found, progress.steps, progress.status)
 
     return minimize
 

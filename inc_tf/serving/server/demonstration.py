@@ -29,7 +29,8 @@ LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 _SAMPLES = 12
 _CLASSES = {"celeb_a": celeba.CLASSES}
 _FIRST, _BREAKING = "pgd", "implicit"
-_TRIES = 4
+_SURE = 0.9  # probability that the defence has to give the right class in the first view
+_TRIES = 8  # samples that are looked at for one that `_BREAKING` breaks
 _STRENGTHS = (0.2, 0.15, 0.1, 0.3, 0.05)  # ε of the first view, as shares of the range, until one tells the story
 _LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
 
@@ -224,7 +225,7 @@ class Demonstration:
         return {"sample": 0, "attack": _FIRST, "epsilon": epsilon, "events": events}
 
     def _saved(self) -> Iterator[tuple[int, float]]:
-        """Samples, and ε, with which `_FIRST` fools the classifier and not the defence; the surest of each ε first."""
+        """Samples, and ε, with which `_FIRST` fools the classifier and not the defence; the least sure first."""
         images, labels = self._samples
         right = tf.argmax(self._defense.classifier(images, training=False), axis=1).numpy()
         wanted = np.array([r if label is None else label for r, label in zip(right, labels, strict=True)])
@@ -238,7 +239,7 @@ class Demonstration:
             behind = tf.nn.softmax(answer.logits).numpy()
             fooled = (right == wanted) & (alone.argmax(1) != wanted)
             sure = np.where(fooled & (behind.argmax(1) == wanted) & ~answer.rejected, behind[rows, wanted], 0)
-            yield from ((int(i), epsilon) for i in np.argsort(-sure)[:_TRIES] if sure[i])
+            yield from ((int(i), epsilon) for i in np.argsort(sure) if sure[i] > _SURE)
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
         low, high = self.bounds

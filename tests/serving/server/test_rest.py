@@ -147,7 +147,7 @@ def test_a_wrong_pixel_is_quoted(server, image, pixel, sentence):
         (r'{"instances": ["\udc00\ud800"]}', "JSON Parse error: a lone surrogate is not a character"),
         (r'{"instances": [IMAGE], "x": ["\ud83d\ude00"]}', None),
         ('{"x": "' + "x" * 2**16 + '", "instances": [IMAGE]}', "JSON Parse error: a value is longer than 65536 bytes"),
-        ('{"instances": [IMAGE], "instances": [IMAGE]}', "Request must have exactly one of the keys"),
+        ('{"instances": [IMAGE], "instances": [IMAGE]}', "JSON Parse error: The key instances is there twice"),
         ('{"x": 1, "x": 1, "instances": [IMAGE]}', "JSON Parse error: The key x is there twice"),
         ('{"instances": [IMAGE,]}', "JSON Parse error: Expecting value"),
         ('{"instances": [IMAGE] "x": 1}', "JSON Parse error: Expecting ','"),

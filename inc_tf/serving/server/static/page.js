@@ -122,7 +122,7 @@ function drawChart(looks) {
   if (model.threshold !== null) {
     const eta = y(model.threshold);
     parts.push(make("line", { class: "eta", x1: left, x2: right, y1: eta, y2: eta }));
-    const name = `refused from η = ${model.threshold.toFixed(2)} up`;
+    const name = `η, refused above`;
     parts.push(make("text", { class: "eta-name", x: right - 4, y: eta - 6, "text-anchor": "end" }, name));
   }
   const points = looks.map((look) => [x(look.steps), y(look.distance)]);
