@@ -1,7 +1,7 @@
 """Draw the tables and plots of `docs/results` again from their records, and put the tables into the pages.
 
 `make redraw` runs it. A plot that shows more than a record holds (images, codes, ROC curves) stays as its script left
-it. A page shows a table after a comment with its path, `<!-- docs/results/NAME.md -->`.
+it. A page shows a table between `<!-- docs/results/NAME.md -->` and `<!-- end -->`.
 """
 
 import importlib
@@ -16,20 +16,17 @@ from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import save
 
 ROOT = Path(__file__).parent.parent
-SHOWN = re.compile(r"(<!-- (docs/results/\S+\.md) -->\n)((?:\|.*\n|\n(?=\|))*)")
-
-RENAMED = {"own": "end-to-end", "own-l2": "end-to-end-l2"}
-"""Attacks that older records have by other names."""
+SHOWN = re.compile(r"(<!-- (docs/results/\S+\.md) -->\n).*?(?=<!-- end -->)", flags=re.DOTALL)
 
 
 def redraw(path: Path) -> None:
     """Draw the table and the plot of one record, as its script does."""
     saved = json.loads(path.read_text())
-    for row in saved["rows"]:
-        row["attack"] = RENAMED.get(row["attack"], row["attack"])
     record = Record(**{field.name: saved[field.name] for field in fields(Record) if field.name in saved})
     script = importlib.import_module(f"inc_tf.reproduce.{record.artefact}")
     drawn = page if record.artefact == "adaptive" else script
+    if drawn is page and not record.claims:  # of before draws were scored
+        return
     path.with_suffix(".md").write_text(drawn.table(record) + "\n")
     if _needs_only_the_record(drawn.draw):
         save(drawn.draw(record), path.with_suffix(""))

@@ -86,7 +86,7 @@ def strip(test: inc.data.Dataset) -> None:
             picture.set_data(found[t].projections[chosen])
             answer.set(text=str(guess), color=_verdict(guess == label))
             judged = "rejected" if found[t].rejected[chosen] else "accepted"
-            detail.set_text(f"distance {found[t].distances[chosen]:.1f}: {judged}\n{STEPS[t]:,} steps")
+            detail.set_text(f"distance {found[t].distances[chosen]:.1f}: {judged}\nT = {STEPS[t]:,}")
 
     frame(len(STEPS) - 1)
     figure.savefig(ROOT / "docs" / "strip.png", dpi=100)

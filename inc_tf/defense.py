@@ -58,7 +58,7 @@ class Classification(NamedTuple):
             f"codes {list(self.codes.shape)}"
         )
 
-    def plot(self, images, class_names: Sequence[str] | None = None) -> Figure:
+    def plot(self, images: np.ndarray, class_names: Sequence[str] | None = None) -> Figure:
         """A figure of the images that were asked about: x, G(z*), |G(z*) − x| and the verdict, a row each.
 
         Args:
