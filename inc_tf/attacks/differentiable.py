@@ -18,7 +18,7 @@ from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
 from inc_tf.defense import InvertAndClassify
-from inc_tf.projection import Adam, Projection, gradients
+from inc_tf.projection import Adam, DeepImagePrior, Projection, gradients
 from inc_tf.zoo import Parts
 
 Codes = Callable[[tf.Tensor], tf.Tensor]
@@ -171,6 +171,27 @@ def low_pass(
         seen = tf.stack([p + k for p in tf.unstack(tf.convert_to_tensor(projections)) for k in kept])
         logits = classifier(tf.reshape(seen, [-1, *image.shape]), training=False)
         return tf.reduce_mean(tf.reshape(logits, [where, -1, logits.shape[-1]]), axis=0)
+
+    return classify
+
+
+def last_steps(
+    classifier: keras.Model, prior: DeepImagePrior, *, steps: int = 5, seeds: Sequence[int] = (0,)
+) -> Classifier:
+    """C behind the deep image prior, with the gradient of its reconstruction through a few steps from the search's end.
+
+    Every call costs a whole search for each image and seed.
+
+    Args:
+      classifier: C, from images to logits.
+      prior: the projector.
+      steps: further steps, which are unrolled; see `DeepImagePrior.unrolled`.
+      seeds: of the search; the logits are the mean over them (EOT).
+    """
+
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        seen = [prior.unrolled(image, steps, seed) for seed in seeds for image in tf.unstack(images)]
+        return _mean(classifier(tf.stack(seen), training=False), seeds)
 
     return classify
 

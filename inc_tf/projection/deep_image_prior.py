@@ -141,7 +141,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
 
     def _search(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[Reconstruction, tf.Tensor]:
         """One image's reconstruction, and whether the rule stopped it."""
-        rules = (self.moving_variance or ErrorBelow(0.0 if self.stop_mse is None else self.stop_mse),)
+        rules = (self._rule(),)
 
         def attempt(i: tf.Tensor, *_) -> tuple[tf.Tensor, tf.Tensor, Reconstruction, tf.Tensor]:
             state = self._start(_attempt_seed(seed, i), rules)
@@ -247,13 +247,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         steps = state.seen.steps + 1
         drawn = tf.random.experimental.stateless_fold_in(state.seed, steps)
         noise = _JITTER * _normal(state.code.shape, drawn)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.weights)
-            own = self._parts(state.weights), [v.value for v in self.network.non_trainable_variables]
-            shares, _ = self.network.stateless_call(*own, state.code + noise, training=False)
-            output = 2.0 * shares[0] - 1.0
-            error = tf.reduce_mean(tf.math.squared_difference(output, image))
-        gradient = tape.gradient(error, state.weights)
+        output, error, gradient = self._slope(image, state.weights, state.code + noise)
         change, moments = adam(gradient, state.moments, tf.cast(steps, tf.float32), self.learning_rate)
         seen = Reconstruction(output, error, steps)
         finite = tf.math.is_finite(error)
@@ -264,6 +258,44 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
             rules=[follow(rule, old, seen, finite) for rule, old in zip(rules, state.rules, strict=True)],
             failed=~finite,
         )
+
+    def _slope(self, image: tf.Tensor, weights: tf.Tensor, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The reconstruction, its mean squared error, and the gradient of that with respect to the weights."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            own = self._parts(weights), [v.value for v in self.network.non_trainable_variables]
+            shares, _ = self.network.stateless_call(*own, code, training=False)
+            output = 2.0 * shares[0] - 1.0
+            error = tf.reduce_mean(tf.math.squared_difference(output, image))
+        return output, error, tape.gradient(error, weights)
+
+    def unrolled(self, image: tf.Tensor, steps: int, seed: int | tf.Tensor = 0) -> tf.Tensor:
+        """The reconstruction of one image `steps` steps after where a call's search ends, float32 [H, W, C].
+
+        Differentiable in the image through these steps, for attacks that know the defence; the search before them
+        passes no gradient on. Memory for the backward pass grows with `steps`.
+
+        Args:
+          image: float32 [H, W, C] in [−1, 1].
+          steps: at least 1.
+          seed: as a call's.
+        """
+        rules = (self._rule(),)
+        fixed = tf.stop_gradient(image)
+        drawn = _image_seeds(fixed[tf.newaxis], tf.reshape(tf.cast(seed, tf.int32), [1]))[0]
+        state = self._start(_attempt_seed(drawn, tf.constant(0)), rules)
+        state = self._advance(fixed, state, tf.constant(self.steps), rules, stops=True)
+        weights, moments = tf.nest.map_structure(tf.stop_gradient, (state.weights, state.moments))
+        taken = tf.cast(state.seen.steps, tf.float32)
+        for step in range(1, steps + 1):
+            _, _, gradient = self._slope(image, weights, state.code)
+            change, moments = adam(gradient, moments, taken + step, self.learning_rate, differentiable=True)
+            weights += change
+        return self._slope(image, weights, state.code)[0]
+
+    def _rule(self) -> Rule:
+        """What stops a call's search."""
+        return self.moving_variance or ErrorBelow(0.0 if self.stop_mse is None else self.stop_mse)
 
     def get_config(self) -> dict:
         return {

@@ -43,6 +43,14 @@ def unrolled(
     return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
 
 
+def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+    """‖Jᵀr‖₂, the norm of ∇_z ½‖G(z) − x‖₂² at `codes`, [N]: how far they are from a minimum; see `implicit`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(codes)
+        half = 0.5 * squared_errors(generator, codes, images)
+    return tf.norm(tape.gradient(half, codes), axis=1)
+
+
 def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
     """z*(x), with the gradient that the implicit function theorem gives it at a minimum.
 
