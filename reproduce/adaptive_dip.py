@@ -69,8 +69,8 @@ def main(options: Options, wanted: Photography, n_through: int) -> None:
         labels = {"defense": "dip", "attack": attack.name, "epsilon": attack.epsilon}
         prior.add_row(prior.limited(answer, limit), None, **labels)
     for attack, answer in {**{a: found[a] for a in ATTACKS}, **through}.items():
-        right = prior.limited(answer, limit)["right"]
-        check = audit.above(clean[: len(right)], right)
+        left = prior.limited(answer, limit)["right"]
+        check = audit.above(clean[: len(left)], left)
         claim = f"{LABELS[attack.name]} breaks it at ε {attack.epsilon:g}"
         run.record.claims.append(
             {
@@ -78,7 +78,7 @@ def main(options: Options, wanted: Photography, n_through: int) -> None:
                 "verdicts": [check.verdict],
                 "finding": f"{check.finding}, unattacked beside attacked",
                 "images": check.images,
-                "n": len(right),
+                "n": len(left),
             }
         )
     run.finish(table(run.record), draw)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from inc_tf import data, estimates, zoo
 from inc_tf.attacks import METHODS, TARGETS, Method
@@ -23,7 +24,8 @@ from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Run
 from inc_tf.evaluation.store import Arrays
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
-from inc_tf.evaluation.tables import NOTHING, markdown, percent
+from inc_tf.evaluation.tables import NOTHING, interval, markdown, percent
+from inc_tf.projection import gradients
 
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt
@@ -155,18 +157,16 @@ class _Page:
         for method in METHODS.values():
             self._run(method)
         for (attack, defense), answer in self.answers.items():
-            labels = {"defense": defense, "attack": shown_as(attack, defense), "epsilon": attack.epsilon}
+            labels: dict = {"defense": defense, "attack": shown_as(attack, defense), "epsilon": attack.epsilon}
             record.add(scoring.accuracy(answer["correct"], record.seed), metric="accuracy", **labels)
             if "distance" in answer:
                 record.add(estimates.mean(answer["distance"].mean(axis=0)), metric="distance", **labels)
         norms = [(WORST, e, np.inf) for e in epsilons] + [(f"{WORST}-l2", self.spend.radius, 2)]
-        scores = {(attack, d, e): self._worst(d, e, norm) for attack, e, norm in norms for d in self.cast.all}
-        for (attack, defense, epsilon), left in scores.items():
-            labels = {"defense": defense, "attack": attack, "epsilon": epsilon}
-            record.add(scoring.of_scores(left, record.seed), metric="accuracy", **labels)
-        for defense in (name for name in self.cast.all if self.draws[name] > 1):
-            left = scoring.of_scores(self._control(defense), record.seed)
-            record.add(left, metric="accuracy", defense=defense, attack=CONTROL, epsilon=0.0)
+        scores = {(name, d, e): self._worst(d, e, norm) for name, e, norm in norms for d in self.cast.all}
+        scores |= {(CONTROL, d, 0.0): self._control(d) for d in self.cast.all if self.draws[d] > 1}
+        for (name, defense, epsilon), left in scores.items():
+            found = scoring.of_scores(left, record.seed)
+            record.add(found, metric="accuracy", defense=defense, attack=name, epsilon=epsilon)
 
         by_name = {(d, shown_as(one, d), one.epsilon): answer for (one, d), answer in self.answers.items()}
 
@@ -177,6 +177,10 @@ class _Page:
 
         for defense in self.cast.all:
             self._behind_threshold(defense)
+        for search in self.cast.searches:
+            if self._suits("implicit", search):
+                slopes = estimates.mean(np.log10(self._slopes(search)))
+                record.add(slopes, metric="log10_slope", defense=search, attack=CLEAN.name, epsilon=0.0)
         record.claims = claims.hold(scored, epsilons)
         if self.cast.searches:
             record.checks = self._checks([scores[WORST, self.cast.checked, e] for e in epsilons])
@@ -231,7 +235,7 @@ class _Page:
         """What the choice of the worst case leaves of clean images, drawn as often, float64 [n]."""
         attacks, draws = len(_cases(self.answers, defense, self.spend.epsilons[-1], np.inf)), self.draws[defense]
         drawn = sweep(self.run, self.few, [CLEAN], [defense], draws={defense: attacks * draws})[CLEAN, defense]
-        return scoring.worst_case(drawn["correct"].reshape(attacks, draws, -1))
+        return scoring.worst_case(list(drawn["correct"].reshape(attacks, draws, -1)))
 
     def _behind_threshold(self, defense: str) -> None:
         """What is accepted and right, accepted and wrong, and rejected, where the attacker knows η; without a distance
@@ -280,6 +284,13 @@ class _Page:
         attacks = [self.spend.attack(n, epsilon, defense, self.votes[defense], distance=eta) for n in names]
         found = sweep(self.run, self.few, attacks, [defense], draws=self.draws)
         return {attack: answer for (attack, _), answer in found.items()}
+
+    def _slopes(self, search: str) -> np.ndarray:
+        """‖Jᵀr‖ where the search ends on the clean images, which the implicit gradient takes for 0, float [n]."""
+        codes = sweep(self.run, self.few, [CLEAN], [search], keep=("codes",))[CLEAN, search]["codes"]
+        generator = self.run.bench.defense(search).projector.generator
+        slopes = gradients.slope(generator, tf.constant(self.few.images), tf.constant(codes)).numpy()
+        return np.maximum(slopes, np.finfo(np.float32).tiny)
 
     def _suits(self, name: str, defense: str) -> bool:
         return TARGETS[METHODS[name].target].suits(self.run.bench.defense(defense))
@@ -369,6 +380,10 @@ def table(record: Record) -> str:
             cells = [percent(cell[0]) if cell else NOTHING for cell in found]
             rows.append([label, f"{epsilon:g}", " / ".join(map(str, sizes)), *cells])
     tables = [markdown(rows, ["attack", "ε", "n", *shown.values()])]
+    slopes = record.select(metric="log10_slope")
+    if slopes:
+        ends = "; ".join(f"{shown[row['defense']]}: {interval(row, 2)}" for row in slopes)
+        tables.append(f"log₁₀ ‖Jᵀr‖ where the search ends, which the implicit gradient takes for a minimum: {ends}.")
     lots = [f"{shown[name]}: {m}" for name, m in record.draws.items() if m > 1]
     if lots:
         tables.append(f"Defences that draw lots, as two seeds showed, and over how many draws: {'; '.join(lots)}.")
