@@ -1,9 +1,9 @@
 """Does the deep image prior hold? Attacks that know it, beside BIM, which does not.
 
 Not in the paper. One attack goes through a stand-in that keeps low frequencies, around what Table 2's searches made of
-the clean image and of BIM's: it costs no search. The other, where it is asked for, goes through a few steps from the
-search's end, and costs a search a step. Both stand-ins are of `inc_tf.attacks.differentiable`; what is found is then
-shown to the defence itself.
+the clean image and of BIM's: it costs no search. The other, where it is asked for, takes the reconstruction's own
+gradient, and costs a search a step. Both stand-ins are of `inc_tf.attacks.differentiable`; what is found is then shown
+to the defence itself.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 
 from inc_tf import data
 from inc_tf.attacks import METHODS
-from inc_tf.attacks.differentiable import last_steps, low_pass
+from inc_tf.attacks.differentiable import low_pass, reconstructed
 from inc_tf.cli.scripts import photograph_script
 from inc_tf.evaluation import audit, photographs
 from inc_tf.evaluation.page import WORST, verdict
@@ -30,12 +30,12 @@ from inc_tf.saving import configuration
 STEPS = 20
 EPSILONS = (0.05, 0.1)
 ATTACKS = [Attack("low-pass", epsilon) for epsilon in EPSILONS]
-THROUGH = [Attack("last-steps", epsilon) for epsilon in EPSILONS]
+THROUGH = [Attack("reconstructed", epsilon) for epsilon in EPSILONS]
 THROUGH_STEPS = 5
 LABELS = {
     "bim": "BIM",
     "low-pass": "PGD through a low-pass stand-in",
-    "last-steps": f"PGD-{THROUGH_STEPS} through the search's last steps",
+    "reconstructed": f"PGD-{THROUGH_STEPS}, the reconstruction's own gradient",
     WORST: "worst case, image by image",
 }
 
@@ -99,8 +99,8 @@ def _unit_through(prior: Photographs, image: data.Dataset, attack: Attack) -> Un
 
 
 def _craft_through(bench: Bench, image: data.Dataset, settings: dict) -> np.ndarray:
-    """PGD through the last steps of the search on one image; the attacker's seed is not the defence's."""
-    target = last_steps(bench.parts["classifier"], bench.parts["projector"], seeds=(bench.seed + 1,))
+    """PGD along the reconstruction's own gradient on one image; the attacker's seed is not the defence's."""
+    target = reconstructed(bench.parts["classifier"], bench.parts["projector"], seeds=(bench.seed + 1,))
     return METHODS["pgd"].function(target, image.images, image.labels, bounds=image.bounds, **settings).numpy()[0]
 
 

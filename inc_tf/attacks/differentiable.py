@@ -175,22 +175,19 @@ def low_pass(
     return classify
 
 
-def last_steps(
-    classifier: keras.Model, prior: DeepImagePrior, *, steps: int = 5, seeds: Sequence[int] = (0,)
-) -> Classifier:
-    """C behind the deep image prior, with the gradient of its reconstruction through a few steps from the search's end.
+def reconstructed(classifier: keras.Model, prior: DeepImagePrior, *, seeds: Sequence[int] = (0,)) -> Classifier:
+    """C behind the deep image prior: forward as it is, backward by the reconstruction's own gradient.
 
-    Every call costs a whole search for each image and seed.
+    Every call costs a whole search for each image and seed; see `DeepImagePrior.reconstruct`.
 
     Args:
       classifier: C, from images to logits.
       prior: the projector.
-      steps: further steps, which are unrolled; see `DeepImagePrior.unrolled`.
       seeds: of the search; the logits are the mean over them (EOT).
     """
 
     def classify(images: tf.Tensor) -> tf.Tensor:
-        seen = [prior.unrolled(image, steps, seed) for seed in seeds for image in tf.unstack(images)]
+        seen = [prior.reconstruct(image, seed) for seed in seeds for image in tf.unstack(images)]
         return _mean(classifier(tf.stack(seen), training=False), seeds)
 
     return classify

@@ -18,6 +18,7 @@ from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstructio
 from inc_tf.saving import deserialized, serialized
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
+_DIFFERENCE = 1e-3  # of the weights' length: over how far a derivative is a difference
 _ATTEMPTS = 2
 _CODES = {
     "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, 0.0, 0.1),
@@ -263,35 +264,58 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         """The reconstruction, its mean squared error, and the gradient of that with respect to the weights."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            own = self._parts(weights), [v.value for v in self.network.non_trainable_variables]
-            shares, _ = self.network.stateless_call(*own, code, training=False)
-            output = 2.0 * shares[0] - 1.0
+            output = self._output(weights, code)
             error = tf.reduce_mean(tf.math.squared_difference(output, image))
         return output, error, tape.gradient(error, weights)
 
-    def unrolled(self, image: tf.Tensor, steps: int, seed: int | tf.Tensor = 0) -> tf.Tensor:
-        """The reconstruction of one image `steps` steps after where a call's search ends, float32 [H, W, C].
+    def _output(self, weights: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
+        own = self._parts(weights), [v.value for v in self.network.non_trainable_variables]
+        shares, _ = self.network.stateless_call(*own, code, training=False)
+        return 2.0 * shares[0] - 1.0
 
-        Differentiable in the image through these steps, for attacks that know the defence; the search before them
-        passes no gradient on. Memory for the backward pass grows with `steps`.
+    def reconstruct(self, image: tf.Tensor, seed: int | tf.Tensor = 0) -> tf.Tensor:
+        """What a call makes of one image, float32 [H, W, C], with a gradient of its own, for attacks that know it.
+
+        The gradient is that of one more step of the search, which moves the weights by −P·Jᵀ(G − x), where J is the
+        reconstruction's derivative and P Adam's scale: an upstream u is pulled back to J·P·Jᵀu. What the network can
+        follow passes, and what it cannot does not. It costs three passes of the network; the value, a whole search.
 
         Args:
           image: float32 [H, W, C] in [−1, 1].
-          steps: at least 1.
           seed: as a call's.
         """
+        search = self._ended.get_concrete_function(
+            tf.TensorSpec(self.image_shape, tf.float32), tf.TensorSpec([1], tf.int32)
+        )
+        # No tape follows the search: it would record every step.
+        seeds = tf.reshape(tf.cast(seed, tf.int32), [1])
+        found, *end = map(tf.stop_gradient, tf.recompute_grad(search)(image, seeds))
+
+        @tf.custom_gradient
+        def at_end(image: tf.Tensor):
+            return tf.identity(found), lambda upstream: self._followed(*end, upstream)
+
+        return at_end(image)
+
+    @tf.function(autograph=False)
+    def _ended(self, image: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Where a call's search on one image ends: the reconstruction, the weights, Adam's second moment, and z."""
         rules = (self._rule(),)
-        fixed = tf.stop_gradient(image)
-        drawn = _image_seeds(fixed[tf.newaxis], tf.reshape(tf.cast(seed, tf.int32), [1]))[0]
-        state = self._start(_attempt_seed(drawn, tf.constant(0)), rules)
-        state = self._advance(fixed, state, tf.constant(self.steps), rules, stops=True)
-        weights, moments = tf.nest.map_structure(tf.stop_gradient, (state.weights, state.moments))
-        taken = tf.cast(state.seen.steps, tf.float32)
-        for step in range(1, steps + 1):
-            _, _, gradient = self._slope(image, weights, state.code)
-            change, moments = adam(gradient, moments, taken + step, self.learning_rate, differentiable=True)
-            weights += change
-        return self._slope(image, weights, state.code)[0]
+        state = self._start(_attempt_seed(_image_seeds(image[tf.newaxis], seeds)[0], tf.constant(0)), rules)
+        state = self._advance(image, state, tf.constant(self.steps), rules, stops=True)
+        return state.seen.image, state.weights, state.moments[1], state.code
+
+    @tf.function(autograph=False)
+    def _followed(self, weights: tf.Tensor, squares: tf.Tensor, code: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """J·P·Jᵀu, [H, W, C]; J's own product is a difference, since no kernel here has two derivatives."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            output = self._output(weights, code)
+        direction = tape.gradient(output, weights, upstream) / (tf.sqrt(squares) + 1e-8)
+        length = tf.norm(direction)
+        change = _DIFFERENCE * tf.norm(weights) * tf.math.divide_no_nan(direction, length)
+        ahead, behind = (self._output(weights + sign * change, code) for sign in (1.0, -1.0))
+        return tf.math.divide_no_nan((ahead - behind) * length, 2 * tf.norm(change))
 
     def _rule(self) -> Rule:
         """What stops a call's search."""
