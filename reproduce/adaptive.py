@@ -13,6 +13,7 @@ from inc_tf.evaluation import page
 from inc_tf.evaluation.run import Options, experiment
 
 SEARCHES = ("inc", "inc-fast")
+THOROUGH = {"votes": 4, "settings": {"implicit": {"restarts": 2}, "implicit-l2": {"restarts": 2}}}
 CONTROLS = ("undefended", "autoencode", "manifold-trained", "pgd-trained")
 
 
@@ -25,7 +26,7 @@ def main(options: Options, n_search: int, thorough: bool, epsilons: tuple[float,
     run = experiment(options, "classifier", "generative", optional=("manifold-trained", "pgd-trained"))
     run.record.deviations.append("Not in the paper: it attacks the classifier, not the search.")
     controls = tuple(name for name in CONTROLS if set(zoo.DEFENSES[name].parts) <= run.bench.parts.models.keys())
-    effort: dict[str, Any] = {"votes": 4} if thorough else {"slow": ("inc",)}
+    effort: dict[str, Any] = dict(THOROUGH) if thorough else {"slow": ("inc",)}
     spend = page.budget(run.images.bounds, run.images.images.shape[1:], n_search, epsilons, **effort)
     page.page(run, spend, page.Cast(SEARCHES, controls))
     run.finish(page.table(run.record), page.draw)

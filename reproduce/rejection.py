@@ -1,5 +1,7 @@
 """Rejection, scored: the distance ‖G(z*) − x‖₂ as a detector of adversarial images, for INC and for the autoencoder.
 
+The attacks know the classifier and the autoencoder, not η; one who knows η is in `adaptive`.
+
 The paper rejects what is too far from the generator's range, but gives neither a threshold nor what it catches. Here η
 is set on clean validation images at three false-rejection rates, and measured on test images.
 """
@@ -45,6 +47,10 @@ def main(options: Options, n_cw: int) -> None:
         thresholds = {rate: inc.threshold_at(clean, rate) for rate in RATES}
         for attack in (CLEAN, *ATTACKS):
             _add(run.record, attack, defense, answers, thresholds)
+    for attack in ATTACKS:
+        sides = [[answers[case, defense]["distance"] for defense in DEFENSES] for case in (CLEAN, attack)]
+        difference = estimates.roc_difference(*sides)
+        run.record.add(difference, metric="roc_difference", attack=attack.name, epsilon=attack.epsilon)
     run.finish(table(run.record), lambda record: draw(record, answers))
 
 
@@ -69,13 +75,21 @@ def table(record: Record) -> str:
             found = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
             area = record.select(metric="roc_area", **found)
             cells = [interval(row) for row in area] or ["—"]
+            above = record.select(metric="roc_difference", attack=attack.name, epsilon=attack.epsilon)
+            cells += [interval(row) if defense == "inc" else "" for row in above] or ["—"]
             for rate in RATES:
                 right, wrong = (
                     record.one(metric=f"accepted_{what}@{rate:g}", **found)["value"] for what in ("right", "wrong")
                 )
                 cells.append(f"{100 * right:.1f} / {100 * wrong:.1f}")
             rows.append([label(defense), attack.label, *cells])
-    header = ["defence", "attack", "ROC area", *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES)]
+    header = [
+        "defence",
+        "attack",
+        "ROC area",
+        "less the other's, paired",
+        *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES),
+    ]
     return markdown(rows, header)
 
 

@@ -63,11 +63,10 @@ def test_paired_areas_are_compared_on_the_same_images(rng):
     noise = lambda: 0.3 * rng.normal(size=300)  # noqa: E731
     negatives = shared_low + noise(), shared_low + noise()
     positives = shared_high + noise(), shared_high + noise() + 0.15
-    difference, p = estimates.roc_difference(negatives, positives)
+    difference = estimates.roc_difference(negatives, positives)
     areas = [estimates.roc_area(*pair) for pair in zip(negatives, positives, strict=True)]
     assert difference.value == pytest.approx(areas[0].value - areas[1].value)
     # Together they tell what apart they cannot.
     assert difference.high < 0
-    assert p < 0.01
     assert areas[1].low < areas[0].high
-    assert estimates.roc_difference((negatives[0],) * 2, (positives[0],) * 2) == ((0.0, 0.0, 0.0, 300), 1.0)
+    assert estimates.roc_difference((negatives[0],) * 2, (positives[0],) * 2) == (0.0, 0.0, 0.0, 300)

@@ -18,7 +18,7 @@ from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
 from inc_tf.defense import InvertAndClassify
-from inc_tf.projection import Adam, Projection, gradients
+from inc_tf.projection import Adam, DeepImagePrior, Projection, gradients
 from inc_tf.zoo import Parts
 
 Codes = Callable[[tf.Tensor], tf.Tensor]
@@ -98,7 +98,11 @@ def implicit(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,)) -> Clas
       seeds: of the search; the logits are the mean over them (EOT).
     """
     both = implicit_with_distances(defense, seeds=seeds)
-    return lambda images: both(images)[0]
+
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        return both(images)[0]
+
+    return classify
 
 
 def implicit_with_distances(
@@ -112,10 +116,14 @@ def implicit_with_distances(
         drawn, _ = _drawn(images, seeds)
         projected = generator(gradients.implicit(generator, drawn, found), training=False)
         logits = defense.classifier(projected, training=False)
-        distances = tf.norm(tf.reshape(projected - drawn, [tf.shape(drawn)[0], -1]), axis=1)
+        squared = tf.reduce_sum(tf.math.squared_difference(projected, drawn), axis=[1, 2, 3])
+        distances = tf.sqrt(tf.maximum(squared, 1e-12))  # the root has no gradient at 0
         return _mean(logits, seeds), _mean(distances[:, tf.newaxis], seeds)[:, 0]
 
-    return lambda images: at(images, _projection(defense, images, seeds).codes)
+    def classify(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return at(images, _projection(defense, images, seeds).codes)
+
+    return classify
 
 
 def _drawn(images: tf.Tensor, seeds: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -170,6 +178,24 @@ def low_pass(
     return classify
 
 
+def reconstructed(classifier: keras.Model, prior: DeepImagePrior, *, seeds: Sequence[int] = (0,)) -> Classifier:
+    """C behind the deep image prior: forward as it is, backward by the reconstruction's own gradient.
+
+    Every call costs a whole search for each image and seed; see `DeepImagePrior.reconstruct`.
+
+    Args:
+      classifier: C, from images to logits.
+      prior: the projector.
+      seeds: of the search; the logits are the mean over them (EOT).
+    """
+
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        seen = [prior.reconstruct(image, seed) for seed in seeds for image in tf.unstack(images)]
+        return _mean(classifier(tf.stack(seen), training=False), seeds)
+
+    return classify
+
+
 def _blurred(images: tf.Tensor, sigma: float) -> tf.Tensor:
     """A Gaussian blur as far as 3σ; beyond the border it sees zeros."""
     size = 2 * round(3 * sigma) + 1
@@ -209,6 +235,18 @@ def _unrolled(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifie
     return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.paper_search(parts)[0].learning_rate)
 
 
+def _thresholded(defense: InvertAndClassify, parts: Parts, draws: int) -> Callable:
+    """Logits and distances, along the implicit gradient where there is a search."""
+    if _searches(defense):
+        return implicit_with_distances(defense, seeds=range(draws))
+
+    def both(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        found = defense(images)
+        return found.logits, found.distances
+
+    return both
+
+
 def _projects(defense: keras.Model) -> bool:
     return isinstance(defense, InvertAndClassify)
 
@@ -236,6 +274,8 @@ register_target(Target("unrolled", _unrolled, suits=_searches))
 register_target(
     Target("implicit", lambda defense, parts, draws: implicit(defense, seeds=range(draws)), suits=_finds_codes)
 )
+
+register_target(Target("thresholded", _thresholded, suits=_finds_codes))
 
 _ONE_STEP = "one step; its kind takes more"
 register(Method("autoencode-fgsm", fgsm, "FGSM on C∘G∘E", target="autoencoder", left_out=_ONE_STEP))

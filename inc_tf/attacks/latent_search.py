@@ -45,7 +45,7 @@ def latent(
 ) -> tf.Tensor:
     """max over z near z*(x) of the margin by which C has G(z) wrong, G(z) within a distance of the ball around x.
 
-    The answer is the point of the ball nearest to G(z). Lagrangian ascent, every image with its own multiplier; of the
+    Returned is the point of the ball closest to G(z). Lagrangian ascent, every image with its own multiplier; of the
     restarts the one is kept that the defence, which projects it again, has most wrong.
 
     Args:

@@ -40,6 +40,7 @@ _MODULES = {
     "implicit-fgsm": "differentiable",
     "implicit-l2": "differentiable",
     "latent": "latent_search",
+    "within-threshold": "within_threshold",
     "end-to-end": "autopgd",
     "end-to-end-l2": "autopgd",
     "square": "square_search",
@@ -119,7 +120,7 @@ METHODS: Registry[Method] = Registry("attack", {name: f"{_PACKAGE}.{module}" for
 TARGETS: Registry[Target] = Registry(
     "target",
     dict.fromkeys(
-        ("classifier", "autoencoder", "defense", "search", "straight-through", "unrolled", "implicit"),
+        ("classifier", "autoencoder", "defense", "search", "straight-through", "unrolled", "implicit", "thresholded"),
         f"{_PACKAGE}.differentiable",
     ),
 )

@@ -179,11 +179,14 @@ class PairSearch:
 
 
 def _squared(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.math.squared_difference(tf.nn.softmax(logits), tf.nn.softmax(others)), axis=1)
+    """In double precision: in float32 the gradient is lost at the pairs that are sure, as `losses` says."""
+    one, other = (tf.nn.softmax(tf.cast(each, tf.float64)) for each in (logits, others))
+    return tf.cast(tf.reduce_sum(tf.math.squared_difference(one, other), axis=1), logits.dtype)
 
 
 def _cross_entropy(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    return tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(logits), others)
+    one = tf.nn.softmax(tf.cast(logits, tf.float64))
+    return tf.cast(tf.nn.softmax_cross_entropy_with_logits(one, tf.cast(others, tf.float64)), logits.dtype)
 
 
 def _margin(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:

@@ -151,17 +151,21 @@ _SHARDS = (
 )
 
 
-def photograph_script(name: str, *, shards: bool = False) -> Callable[[Callable[..., None]], click.Command]:
-    """Makes a function of `Options` and `Photography` the command of a script on the deep image prior.
+def photograph_script(
+    name: str, *more: Callable, shards: bool = False
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a function of `Options` and `Photography`, and of the options `more`, the command of a script on the deep
+    image prior.
 
     With `shards` the images may be shared out among runs, and these merged.
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def run(options: Options, **given: Any) -> None:
-            function(options, Photography(**given))
+            fields = {field: given.pop(field) for field in Photography.__dataclass_fields__ if field in given}
+            function(options, Photography(**fields), **given)
 
         run.__doc__ = function.__doc__
-        return command(name, *(_SHARDS if shards else ()), *_PHOTOGRAPHY)(run)
+        return command(name, *more, *(_SHARDS if shards else ()), *_PHOTOGRAPHY)(run)
 
     return decorate

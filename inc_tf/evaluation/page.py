@@ -14,14 +14,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tensorflow as tf
 
 from inc_tf import data, estimates, zoo
 from inc_tf.attacks import METHODS, TARGETS, Method
+from inc_tf.defense import threshold_at
 from inc_tf.evaluation import checks, claims, scoring
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Run
+from inc_tf.evaluation.store import Arrays
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
-from inc_tf.evaluation.tables import NOTHING, markdown, percent
+from inc_tf.evaluation.tables import NOTHING, interval, markdown, percent
+from inc_tf.projection import gradients
 
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt
@@ -40,9 +44,14 @@ SHORT: Mapping[str, dict] = {
     "square-l2": {"queries": 10},
     "spsa": {"steps": 1, "samples": 4},
     "boundary": {"steps": 1, "probes": 5},
+    "within-threshold": {"steps": 10},
 }
 """Attacks' arguments on a search of which a thousand answers are minutes."""
 
+OUTCOMES = ("accepted_right", "accepted_wrong", "rejected")
+"""What becomes of an image behind a threshold."""
+
+_VALIDATION = 200  # clean images from which η is set
 _UNSETTLED = 0.05  # of clean images, above which attacks average over draws
 
 
@@ -148,18 +157,16 @@ class _Page:
         for method in METHODS.values():
             self._run(method)
         for (attack, defense), answer in self.answers.items():
-            labels = {"defense": defense, "attack": shown_as(attack, defense), "epsilon": attack.epsilon}
+            labels: dict = {"defense": defense, "attack": shown_as(attack, defense), "epsilon": attack.epsilon}
             record.add(scoring.accuracy(answer["correct"], record.seed), metric="accuracy", **labels)
             if "distance" in answer:
                 record.add(estimates.mean(answer["distance"].mean(axis=0)), metric="distance", **labels)
         norms = [(WORST, e, np.inf) for e in epsilons] + [(f"{WORST}-l2", self.spend.radius, 2)]
-        scores = {(attack, d, e): self._worst(d, e, norm) for attack, e, norm in norms for d in self.cast.all}
-        for (attack, defense, epsilon), left in scores.items():
-            labels = {"defense": defense, "attack": attack, "epsilon": epsilon}
-            record.add(scoring.of_scores(left, record.seed), metric="accuracy", **labels)
-        for defense in (name for name in self.cast.all if self.draws[name] > 1):
-            left = scoring.of_scores(self._control(defense), record.seed)
-            record.add(left, metric="accuracy", defense=defense, attack=CONTROL, epsilon=0.0)
+        scores = {(name, d, e): self._worst(d, e, norm) for name, e, norm in norms for d in self.cast.all}
+        scores |= {(CONTROL, d, 0.0): self._control(d) for d in self.cast.all if self.draws[d] > 1}
+        for (name, defense, epsilon), left in scores.items():
+            found = scoring.of_scores(left, record.seed)
+            record.add(found, metric="accuracy", defense=defense, attack=name, epsilon=epsilon)
 
         by_name = {(d, shown_as(one, d), one.epsilon): answer for (one, d), answer in self.answers.items()}
 
@@ -168,6 +175,12 @@ class _Page:
                 return scores[attack, defense, epsilon]
             return by_name[defense, attack, epsilon]["correct"].mean(axis=0)
 
+        for defense in self.cast.all:
+            self._behind_threshold(defense)
+        for search in self.cast.searches:
+            if self._suits("implicit", search):
+                slopes = estimates.mean(np.log10(self._slopes(search)))
+                record.add(slopes, metric="log10_slope", defense=search, attack=CLEAN.name, epsilon=0.0)
         record.claims = claims.hold(scored, epsilons)
         if self.cast.searches:
             record.checks = self._checks([scores[WORST, self.cast.checked, e] for e in epsilons])
@@ -193,7 +206,7 @@ class _Page:
             self._leave_out(method, self.cast.searches, "no gradient passes the search itself; stand-ins are attacked")
         else:
             for search in self.cast.searches:
-                if target.suits(self.run.bench.defense(search)):
+                if self._suits(method.name, search):
                     self._show(method, search, self.few, self.cast.searches)
                 else:
                     self._leave_out(method, (search,), "its search is not of the kind that the attack goes through")
@@ -222,7 +235,65 @@ class _Page:
         """What the choice of the worst case leaves of clean images, drawn as often, float64 [n]."""
         attacks, draws = len(_cases(self.answers, defense, self.spend.epsilons[-1], np.inf)), self.draws[defense]
         drawn = sweep(self.run, self.few, [CLEAN], [defense], draws={defense: attacks * draws})[CLEAN, defense]
-        return scoring.worst_case(drawn["correct"].reshape(attacks, draws, -1))
+        return scoring.worst_case(list(drawn["correct"].reshape(attacks, draws, -1)))
+
+    def _behind_threshold(self, defense: str) -> None:
+        """What is accepted and right, accepted and wrong, and rejected, where the attacker knows η; without a distance
+        everything is accepted.
+        """
+        record = self.run.record
+        eta = self._threshold(defense)
+        if eta is None and "distance" in self.answers[CLEAN, defense]:
+            record.left_out.append(
+                {"attack": "within-threshold", "defenses": [defense], "reason": "no images to set η on"}
+            )
+            return
+        if eta is not None:
+            record.add(estimates.Estimate(eta, eta, eta, _VALIDATION), metric="threshold", defense=defense)
+        for epsilon in (0.0, *self.spend.epsilons):
+            if epsilon:
+                cases = {
+                    attack: self.answers[attack, defense] for attack in _cases(self.answers, defense, epsilon, np.inf)
+                }
+                cases |= self._knowing(defense, epsilon, eta) if eta is not None else {}
+                attack, n = WORST, len(self.few)
+            else:
+                cases, attack, n = {CLEAN: self.answers[CLEAN, defense]}, CLEAN.name, len(self.run.images)
+            outcomes = [_outcomes(answer, eta, n) for answer in cases.values()]
+            unharmed = [~one["accepted_wrong"] for one in outcomes]
+            for metric in OUTCOMES:
+                left = scoring.worst_case(unharmed, [one[metric] for one in outcomes])
+                found = scoring.of_scores(left, record.seed)
+                record.add(found, metric=metric, defense=defense, attack=attack, epsilon=epsilon)
+
+    def _threshold(self, defense: str) -> float | None:
+        """η at which 5 % of clean validation images are rejected; of images of one's own, the defence's own."""
+        if "distance" not in self.answers[CLEAN, defense]:
+            return None
+        if self.run.source is None:
+            return self.run.bench.defense(defense).threshold
+        clean = data.load(self.run.images.name, "validation")
+        clean = clean.take(min(_VALIDATION, len(clean)))
+        return threshold_at(
+            sweep(self.run, clean, [CLEAN], [defense])[CLEAN, defense]["distance"], zoo.FALSE_REJECTION_RATE
+        )
+
+    def _knowing(self, defense: str, epsilon: float, eta: float) -> dict[Attack, Arrays]:
+        """The answers to the attacks that keep below η."""
+        names = [name for name in ("latent", "within-threshold") if self._suits(name, defense)]
+        attacks = [self.spend.attack(n, epsilon, defense, self.votes[defense], distance=eta) for n in names]
+        found = sweep(self.run, self.few, attacks, [defense], draws=self.draws)
+        return {attack: answer for (attack, _), answer in found.items()}
+
+    def _slopes(self, search: str) -> np.ndarray:
+        """‖Jᵀr‖ where the search ends on the clean images, which the implicit gradient takes for 0, float [n]."""
+        codes = sweep(self.run, self.few, [CLEAN], [search], keep=("codes",))[CLEAN, search]["codes"]
+        generator = self.run.bench.defense(search).projector.generator
+        slopes = gradients.slope(generator, tf.constant(self.few.images), tf.constant(codes)).numpy()
+        return np.maximum(slopes, np.finfo(np.float32).tiny)
+
+    def _suits(self, name: str, defense: str) -> bool:
+        return TARGETS[METHODS[name].target].suits(self.run.bench.defense(defense))
 
     def _checks(self, growing: Sequence[np.ndarray]) -> list[dict]:
         """The checks of Carlini et al., 2019, on one search at the greatest ε; and of every search, its draws."""
@@ -285,6 +356,13 @@ def _cases(answers: Answers, defense: str, epsilon: float, norm: float) -> list[
     ]
 
 
+def _outcomes(answer: Arrays, eta: float | None, n: int) -> dict[str, np.ndarray]:
+    """Each of `OUTCOMES` of the first `n` images, bool [m, n]."""
+    right = answer["correct"][:, :n]
+    accepted = np.ones_like(right) if eta is None else answer["distance"][:, :n] < eta
+    return dict(zip(OUTCOMES, (accepted & right, accepted & ~right, ~accepted), strict=True))
+
+
 def table(record: Record) -> str:
     """Markdown: a row for each attack and ε, a column for each defence; then claims, checks and what was left out."""
     shown = labels(record)
@@ -302,9 +380,19 @@ def table(record: Record) -> str:
             cells = [percent(cell[0]) if cell else NOTHING for cell in found]
             rows.append([label, f"{epsilon:g}", " / ".join(map(str, sizes)), *cells])
     tables = [markdown(rows, ["attack", "ε", "n", *shown.values()])]
+    slopes = record.select(metric="log10_slope")
+    if slopes:
+        ends = "; ".join(f"{shown[row['defense']]}: {interval(row, 2)}" for row in slopes)
+        tables.append(f"log₁₀ ‖Jᵀr‖ where the search ends, which the implicit gradient takes for a minimum: {ends}.")
     lots = [f"{shown[name]}: {m}" for name, m in record.draws.items() if m > 1]
     if lots:
         tables.append(f"Defences that draw lots, as two seeds showed, and over how many draws: {'; '.join(lots)}.")
+    if record.select(metric=OUTCOMES[0]):
+        tables += [
+            "Behind a threshold η that rejects 5 % of clean images, accepted and right / accepted and wrong / "
+            "rejected, %, by an attacker who knows η:",
+            _outcome_table(record, shown),
+        ]
     if record.claims:
         said = [[c["claim"], verdict(c["verdicts"], c["images"]), c["finding"], c["n"]] for c in record.claims]
         tables.append(markdown(said, ["claim of the paper", "at each ε", "accuracies", "n"]))
@@ -315,6 +403,18 @@ def table(record: Record) -> str:
         missing = [[o["attack"], ", ".join(map(_label, o["defenses"])), o["reason"]] for o in record.left_out]
         tables.append(markdown(missing, ["attack left out", "of", "because"]))
     return "\n\n".join(tables)
+
+
+def _outcome_table(record: Record, shown: Mapping[str, str]) -> str:
+    """A row for each ε, a column for each defence."""
+    rows = []
+    for attack, epsilon in dict.fromkeys((r["attack"], r["epsilon"]) for r in record.select(metric=OUTCOMES[0])):
+        cells = []
+        for defense in shown:
+            found = [record.select(defense=defense, attack=attack, epsilon=epsilon, metric=m) for m in OUTCOMES]
+            cells.append(" / ".join(f"{100 * one[0]['value']:.1f}" for one in found) if all(found) else NOTHING)
+        rows.append(["clean" if attack == CLEAN.name else "worst case", f"{epsilon:g}", *cells])
+    return markdown(rows, ["attack", "ε", *shown.values()])
 
 
 def verdict(verdicts: Sequence[str], images: int | None) -> str:

@@ -171,10 +171,15 @@ class Photographs:
             yield f"Shard {self.wanted.shard.i} of {self.wanted.shard.n} of the images."
 
     def answers(
-        self, attacks: list[Attack] = ATTACKS, unit: Callable[[data.Dataset, Attack], Unit] | None = None
+        self,
+        attacks: list[Attack] = ATTACKS,
+        unit: Callable[[data.Dataset, Attack], Unit] | None = None,
+        first: int | None = None,
     ) -> dict[Attack, Arrays]:
-        """What `_answer` says of every image but its pictures, stacked, by attack; `unit` may be a script's own."""
-        units = [(attack, (unit or self.unit)(image, attack)) for image in self.units for attack in attacks]
+        """What `_answer` says of every image but its pictures, or of the `first`, stacked, by attack; `unit` may be a
+        script's own.
+        """
+        units = [(attack, (unit or self.unit)(image, attack)) for image in self.units[:first] for attack in attacks]
         if not self.wanted.merge:
             self.run.ahead((one for _, one in units), len(units), self._file)
         found: dict[Attack, list[Arrays]] = {attack: [] for attack in attacks}

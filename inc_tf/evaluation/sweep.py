@@ -131,7 +131,7 @@ def add_accuracies(run: Run, answers: Answers, paper: dict[str, dict] | None = N
     `paper`: the paper's accuracies, by defence, attack and ε.
     """
     for (attack, defense), answer in answers.items():
-        labels = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
+        labels: dict = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
         reported = (paper or {}).get(defense, {}).get((attack.name, attack.epsilon))
         run.record.add(estimates.share(answer["correct"]), metric="accuracy", paper=reported, **labels)
         if "distance" in answer:

@@ -19,6 +19,7 @@ from inc_tf.rows import select
 from inc_tf.saving import deserialized, serialized
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
+_DIFFERENCE = 1e-3  # of the weights' length: over how far a derivative is a difference
 _ATTEMPTS = 2
 _CODES = {
     "uniform": lambda shape, seed: tf.random.stateless_uniform(shape, seed, 0.0, 0.1),
@@ -143,7 +144,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
 
     def _search(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[Reconstruction, tf.Tensor]:
         """One image's reconstruction, and its `Status`."""
-        rules = (self.moving_variance or ErrorBelow(0.0 if self.stop_mse is None else self.stop_mse),)
+        rules = (self._rule(),)
 
         def attempt(i: tf.Tensor, *_) -> tuple[tf.Tensor, tf.Tensor, Reconstruction, tf.Tensor]:
             state = self._start(_attempt_seed(seed, i), rules)
@@ -253,13 +254,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         steps = state.seen.steps + 1
         drawn = tf.random.experimental.stateless_fold_in(state.seed, steps)
         noise = _JITTER * _normal(state.code.shape, drawn)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.weights)
-            own = self._parts(state.weights), [v.value for v in self.network.non_trainable_variables]
-            shares, _ = self.network.stateless_call(*own, state.code + noise, training=False)
-            output = 2.0 * shares[0] - 1.0
-            error = tf.reduce_mean(tf.math.squared_difference(output, image))
-        gradient = tape.gradient(error, state.weights)
+        output, error, gradient = self._slope(image, state.weights, state.code + noise)
         change, moments = adam(gradient, state.moments, tf.cast(steps, tf.float32), self.learning_rate)
         seen = Reconstruction(output, error, steps)
         finite = tf.math.is_finite(error)
@@ -270,6 +265,67 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
             rules=[follow(rule, old, seen, finite) for rule, old in zip(rules, state.rules, strict=True)],
             failed=~finite,
         )
+
+    def _slope(self, image: tf.Tensor, weights: tf.Tensor, code: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The reconstruction, its mean squared error, and the gradient of that with respect to the weights."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            output = self._output(weights, code)
+            error = tf.reduce_mean(tf.math.squared_difference(output, image))
+        return output, error, tape.gradient(error, weights)
+
+    def _output(self, weights: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
+        own = self._parts(weights), [v.value for v in self.network.non_trainable_variables]
+        shares, _ = self.network.stateless_call(*own, code, training=False)
+        return 2.0 * shares[0] - 1.0
+
+    def reconstruct(self, image: tf.Tensor, seed: int | tf.Tensor = 0) -> tf.Tensor:
+        """What a call makes of one image, float32 [H, W, C], with a gradient of its own, for attacks that know it.
+
+        The gradient is that of one more step of the search, which moves the weights by −P·Jᵀ(G − x), where J is the
+        reconstruction's derivative and P Adam's scale: an upstream u is pulled back to J·P·Jᵀu. What the network can
+        follow passes, and what it cannot does not. It costs three passes of the network; the value, a whole search.
+
+        Args:
+          image: float32 [H, W, C] in [−1, 1].
+          seed: as a call's.
+        """
+        search = self._ended.get_concrete_function(
+            tf.TensorSpec(self.image_shape, tf.float32), tf.TensorSpec([1], tf.int32)
+        )
+        # No tape follows the search: it would record every step.
+        seeds = tf.reshape(tf.cast(seed, tf.int32), [1])
+        found, *end = map(tf.stop_gradient, tf.recompute_grad(search)(image, seeds))
+
+        @tf.custom_gradient
+        def at_end(image: tf.Tensor):
+            return tf.identity(found), lambda upstream: self._followed(*end, upstream)
+
+        return at_end(image)
+
+    @tf.function(autograph=False)
+    def _ended(self, image: tf.Tensor, seeds: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Where a call's search on one image ends: the reconstruction, the weights, Adam's second moment, and z."""
+        rules = (self._rule(),)
+        state = self._start(_attempt_seed(_image_seeds(image[tf.newaxis], seeds)[0], tf.constant(0)), rules)
+        state = self._advance(image, state, tf.constant(self.steps), rules, stops=True)
+        return state.seen.image, state.weights, state.moments[1], state.code
+
+    @tf.function(autograph=False)
+    def _followed(self, weights: tf.Tensor, squares: tf.Tensor, code: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        """J·P·Jᵀu, [H, W, C]; J's own product is a difference, since no kernel here has two derivatives."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            output = self._output(weights, code)
+        direction = tape.gradient(output, weights, upstream) / (tf.sqrt(squares) + 1e-8)
+        length = tf.norm(direction)
+        change = _DIFFERENCE * tf.norm(weights) * tf.math.divide_no_nan(direction, length)
+        ahead, behind = (self._output(weights + sign * change, code) for sign in (1.0, -1.0))
+        return tf.math.divide_no_nan((ahead - behind) * length, 2 * tf.norm(change))
+
+    def _rule(self) -> Rule:
+        """What stops a call's search."""
+        return self.moving_variance or ErrorBelow(0.0 if self.stop_mse is None else self.stop_mse)
 
     def get_config(self) -> dict:
         return {

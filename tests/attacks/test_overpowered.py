@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import special
 
 import inc_tf as inc
-from inc_tf.attacks.overpowered import overpowered_pairs
+from inc_tf.attacks.overpowered import LOSSES, overpowered_pairs
 
 ETA = 0.5
 
@@ -127,3 +128,14 @@ def test_probabilities_are_refused(generator, classifier):
     sure = keras.Sequential([classifier, keras.layers.Softmax()])
     with pytest.raises(inc.InputError, match="returns probabilities, where attacks need logits"):
         overpowered_pairs(generator, sure, 4, eta=1.0)
+
+
+def test_squared_loss_keeps_its_gradient_between_sure_pairs():
+    logits, others = np.array([[17.0, 0.0, 1.0]]), np.array([[16.5, 0.0, 2.0]])
+    given = tf.constant(others, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        value = LOSSES["squared"](tf.constant(logits, tf.float32), given)
+    p, q = (special.softmax(each, axis=1) for each in (logits, others))
+    expected = 2 * (q * (q - p) - q * np.sum(q * (q - p), axis=1, keepdims=True))
+    np.testing.assert_allclose(tape.gradient(value, given), expected, rtol=1e-5)

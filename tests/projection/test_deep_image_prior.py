@@ -224,3 +224,20 @@ def test_settings_out_of_range_are_refused(network, arguments, sentence):
 def test_a_network_of_something_else_is_refused():
     with pytest.raises(InputError, match="must map noise"):
         inc.DeepImagePrior(keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(2)]))
+
+
+def test_gradient_of_a_reconstruction_leads_where_the_search_follows(network, images):
+    projector = inc.DeepImagePrior(network, steps=30, stop_mse=None)
+    image = tf.constant(images[0])
+    window = np.s_[8:16, 8:16]
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        found = projector.reconstruct(image)
+        value = tf.reduce_sum(found[window])
+    np.testing.assert_array_equal(found, projector(images[:1]).images[0])
+    gradient = tape.gradient(value, image).numpy()
+    # What is read in the window comes from the image there.
+    assert np.abs(gradient[window]).mean() > 1.5 * np.abs(gradient).mean()
+    both = [np.clip(image + sign * 0.2 * np.sign(gradient), -1, 1).astype(np.float32) for sign in (1, -1)]
+    up, down = projector(np.stack(both)).images.numpy()
+    assert up[window].mean() > down[window].mean() + 0.05
