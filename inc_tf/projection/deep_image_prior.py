@@ -8,14 +8,15 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
+from inc_tf.checks import ChecksImages, as_seed, check_images
 from inc_tf.errors import InputError
+from inc_tf.interrupts import interruptible
 from inc_tf.models.skip import skip_network
 from inc_tf.models.upscaling import JoinedConvolution
 from inc_tf.projection.projection import Projection
 from inc_tf.projection.starts import fingerprint
 from inc_tf.projection.stopping import ErrorBelow, MovingVariance, Reconstruction, Rule, choose, follow, nothing
 from inc_tf.saving import deserialized, serialized
-from inc_tf.checks import ChecksImages, check_images
 
 _JITTER = 1 / 30  # standard deviation of the noise that joins z at each step
 _ATTEMPTS = 2
@@ -118,7 +119,10 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._project_images, input_signature=signature, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        return self._project(tf.cast(images, tf.float32), tf.cast(0 if seed is None else seed, tf.int32))
+        images, seed = tf.cast(images, tf.float32), as_seed(seed)
+        if tf.executing_eagerly():
+            return interruptible(lambda: self._project(images, seed))
+        return self._project(images, seed)
 
     def _project_images(self, images: tf.Tensor, seed: tf.Tensor) -> Projection:
         found, done = tf.map_fn(
@@ -249,7 +253,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
             tape.watch(state.weights)
             own = self._parts(state.weights), [v.value for v in self.network.non_trainable_variables]
             shares, _ = self.network.stateless_call(*own, state.code + noise, training=False)
-            output = 2.0 * shares[0] - 1.0
+            output = 2.0 * tf.cast(shares[0], tf.float32) - 1.0
             error = tf.reduce_mean(tf.math.squared_difference(output, image))
         gradient = tape.gradient(error, state.weights)
         change, moments = adam(gradient, state.moments, tf.cast(steps, tf.float32), self.learning_rate)
