@@ -12,7 +12,7 @@ from inc_tf.errors import InputError
 
 
 class ChecksImages:
-    """Makes a Keras layer check the images that it is called on, against its `image_shape` [H, W, C] and `bounds`.
+    """Makes a Keras layer check its images, against its `image_shape` [H, W, C] and `bounds`, and its seed.
 
     Done before Keras's own `__call__`, which would bury the sentence in a report on the call's arguments.
     """
@@ -24,6 +24,7 @@ class ChecksImages:
         if not isinstance(images, keras.KerasTensor):
             images = as_images(images)
             check_images(images, self.image_shape, self.bounds)
+            as_seed(kwargs.get("seed"))
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
 
