@@ -257,7 +257,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     def _step(self, image: tf.Tensor, state: _State, rules: tuple[Rule, ...]) -> _State:
         steps = state.seen.steps + 1
         drawn = tf.random.experimental.stateless_fold_in(state.seed, steps)
-        noise = _JITTER * _normal(state.code.shape, drawn)
+        noise = _JITTER * box_muller(state.code.shape, drawn)
         output, error, gradient = self._slope(image, state.weights, state.code + noise)
         change, moments = adam(gradient, state.moments, tf.cast(steps, tf.float32), self.learning_rate)
         seen = Reconstruction(output, error, steps)
@@ -352,7 +352,7 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
         yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
-def _normal(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
+def box_muller(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
     """From N(0, 1), by Box and Muller: `tf.random.stateless_normal` takes twice as long, up to a tenth of a step."""
     n = math.prod(shape)
     first, second = tf.unstack(tf.random.stateless_uniform([2, (n + 1) // 2], seed))

@@ -65,12 +65,12 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        seed = as_seed(seed)
+        given = as_seed(seed)
         shares = bool(self._prepare.get_concrete_function().outputs)
-        if seed.shape.rank == 1 and shares:
-            return self._seed_by_seed(images, seed)
-        first = tf.reshape(seed, [-1])[0]
-        seeds = tf.broadcast_to(seed, tf.shape(images)[:1])
+        if given.shape.rank == 1 and shares:
+            return self._seed_by_seed(images, given)
+        first = tf.reshape(given, [-1])[0]
+        seeds = tf.broadcast_to(given, tf.shape(images)[:1])
         if tf.executing_eagerly():
             found = self._watched(images, seeds, first)
         else:
