@@ -33,13 +33,11 @@ def test_page_of_ones_own_models(files, short_attacks):
         assert found[defense, "clean", 0.0] == 1.0
         # The classes are hardly ever more than 0.4 apart, of which 0.3 on either half is more than enough.
         assert found[defense, "worst-case", 0.3] <= 0.25 < found[defense, "worst-case", 0.05]
-    checks = {check["check"]: check["passed"] for check in record["checks"]}
-    assert len(checks) == 9
-    assert checks["a planted hole is found"]
-    assert checks["accuracy falls with ε"]
+    checks = {check["check"]: check["verdict"] for check in record["checks"]}
+    assert checks["a planted hole is found"] == "holds"
     assert record["checkpoints"].keys() == {"classifier", "generator", "encoder"}
     assert "| a planted hole is found " in answer.output
-    assert re.search(r"INC withstands who knows it +\| (holds in part|does not hold)", answer.output)
+    assert re.search(r"\| INC withstands who knows it +\| (does not hold|undecided)", answer.output)
 
 
 def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
