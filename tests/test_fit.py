@@ -217,7 +217,7 @@ GENERATORS = {
 
 
 def projector(network=None, solver=None, start=None) -> inc.LatentProjector:
-    return inc.LatentProjector(network or generator(), solver or inc.LBFGS(max_steps=2), start or inc.Normal())
+    return inc.LatentProjector(network or generator(), solver or inc.LBFGS(steps=2), start or inc.Normal())
 
 
 def answered(defense: inc.InvertAndClassify) -> None:
@@ -454,7 +454,7 @@ def test_takes_bounds_of_any_type():
         (lambda: inc.Adam(steps=1.5), "steps is 1.5"),
         (lambda: inc.Adam(learning_rate=float("nan")), "learning_rate is nan; it must be a finite number above 0"),
         (lambda: inc.Adam(tolerance=-0.1), "tolerance is -0.1; it must be between 0 and 1"),
-        (lambda: inc.LBFGS(max_steps=0), "max_steps is 0"),
+        (lambda: inc.LBFGS(steps=0), "steps is 0"),
         (lambda: inc.LevenbergMarquardt(tolerance=float("nan")), "tolerance is nan"),
         (lambda: inc.Normal(restarts=0), "restarts is 0"),
         (lambda: inc.Normal(stddev=-1.0), "stddev is -1.0"),
