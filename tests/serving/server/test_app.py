@@ -32,7 +32,7 @@ def test_concurrent_clients_each_get_their_own_answer(server, defenses, digits, 
     flat = wanted.projections.numpy().reshape(CLIENTS, -1)
     for i, _, _, body in answers.rows:
         (answer,) = json.loads(body)["predictions"]
-        found = np.float32(answer["image"]).ravel()
+        found = np.float32(answer["projection"]).ravel()
         assert np.argmin(np.linalg.norm(flat - found, axis=1)) == i
         assert answer["distance"] == pytest.approx(float(wanted.distances[i]), rel=1e-2)
     batches, rows = (metric(server, f'inc_batch_images_{part}{{model="{name}"}}') for part in ("count", "sum"))

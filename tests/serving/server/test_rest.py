@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from inc_tf.serving.answer import fields
 from inc_tf.serving.server import rest
 
 PREDICT = "/v1/models/adam:predict"
@@ -37,7 +38,7 @@ def test_projections_take_a_seed(ask, defenses, digits, name):
     document = {"signature_name": "project", "inputs": {"images": images.tolist(), "seed": 7}}
     status, answer = ask(f"/v1/models/{name}/versions/1:predict", document)
     assert status == 200
-    np.testing.assert_array_equal(np.float32(answer["outputs"]["image"]), wanted.projections)
+    np.testing.assert_array_equal(np.float32(answer["outputs"]["projection"]), wanted.projections)
     np.testing.assert_array_equal(np.float32(answer["outputs"]["code"]), wanted.codes)
     np.testing.assert_array_equal(np.float32(answer["outputs"]["distance"]), wanted.distances)
 
@@ -78,7 +79,7 @@ def test_status_and_metadata(ask):
         images = signatures["serving_default"]["inputs"]["images"]
         assert images["dtype"] == "DT_FLOAT"
         assert [dim["size"] for dim in images["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
-        assert set(signatures["project"]["outputs"]) == {"image", "code", "distance"}
+        assert set(signatures["project"]["outputs"]) == {field.name for field in fields("project")}
         assert signatures["project"]["method_name"] == "tensorflow/serving/predict"
 
 
