@@ -29,9 +29,8 @@ LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 _SAMPLES = 12
 _CLASSES = {"celeb_a": celeba.CLASSES}
 _FIRST, _BREAKING = "pgd", "implicit"
-_SURE = 0.9  # probability that the defence has to give the right class in the first view
-_TRIES = 3  # samples that are looked at for one that `_BREAKING` breaks
-_STRENGTHS = (0.2, 0.15, 0.1, 0.3, 0.05)  # ε of the first view, as shares of the range, until one tells the story
+_TRIES = 6  # samples among which one is looked for that `_BREAKING` breaks
+_STRENGTHS = (0.2, 0.15, 0.1, 0.05)  # ε of the first view, as shares of the range, until one tells the story
 _LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
 
 
@@ -102,7 +101,8 @@ class Demonstration:
       card: the export's, with the name and version that are served.
 
     Attributes:
-      description: what there is to choose from, and a first demonstration: of which sample, and its events; JSON.
+      description: what there is to choose from, a first demonstration (which sample, its events), and a sample that
+        the attack on the whole defence breaks; JSON.
       largest_body: bytes of a request's body: 64 kB, or what an image takes as base64.
     """
 
@@ -117,7 +117,7 @@ class Demonstration:
             self._targets[True] = Through(fast)
         self._offered = {name: attack for name, attack in ATTACKS.items() if attack.knows_defense in self._targets}
         self._samples = self._choose_samples()
-        self._first = self._choose_first()
+        self._first, self._broken = self._choose_first(), self._choose_broken()
         for attack in self._offered:  # compiles what each needs
             next(self._events(self._samples[0][:1], None, attack, 0.0, 0))
         self.description = json.dumps(self._describe(), allow_nan=False).encode()
@@ -140,6 +140,7 @@ class Demonstration:
             ],
             "samples": [{"image": self._encoded(x), "label": y} for x, y in zip(images, labels, strict=True)],
             "first": self._first,
+            "broken": self._broken,
         }
 
     def work(self, wanted: dict[str, Any]) -> Iterator[dict]:
@@ -204,28 +205,29 @@ class Demonstration:
         return np.clip(made.numpy(), *self.bounds), [None] * _SAMPLES
 
     def _choose_first(self) -> dict[str, Any]:
-        """A sample that an attack on the classifier fools and the projection saves, and that one on both breaks.
+        """A sample that an attack on the classifier fools and the projection surely saves; the first, if none is so."""
+        first = (0, _STRENGTHS[0] * (self.bounds[1] - self.bounds[0]))
+        told = (one for one in self._saved() if self._alone_and_behind(one[0], _FIRST, one[1]) == (False, True))
+        i, epsilon = next(told, first)
+        events = list(self._events(self._samples[0][i : i + 1], self._samples[1][i], _FIRST, epsilon, 0))
+        return {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
 
-        The first that is so at all, where none of a few is broken; the first sample, where none is saved.
-        """
-        saved: dict[str, Any] = {}
-        for tried, (i, epsilon) in enumerate(self._saved()):
-            images, label = self._samples[0][i : i + 1], self._samples[1][i]
-            events = list(self._events(images, label, _FIRST, epsilon, 0))
-            saved = saved or {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
-            if True not in self._targets or tried == _TRIES:
-                break
-            attacked, *_, last = self._events(images, label, _BREAKING, epsilon, 0)
-            if last["accepted"] and np.argmax(last["defended"]) != attacked["label"]:
-                return {"sample": i, "attack": _FIRST, "epsilon": epsilon, "events": events}
-        if saved:
-            return saved
+    def _choose_broken(self) -> dict[str, Any] | None:
+        """A sample that the attack on the whole defence breaks, and ε; None where none of a few is."""
         epsilon = _STRENGTHS[0] * (self.bounds[1] - self.bounds[0])
-        events = list(self._events(self._samples[0][:1], self._samples[1][0], _FIRST, epsilon, 0))
-        return {"sample": 0, "attack": _FIRST, "epsilon": epsilon, "events": events}
+        for i in range(_TRIES if True in self._targets else 0):
+            if self._alone_and_behind(i, _BREAKING, epsilon)[1] is False:
+                return {"sample": i, "attack": _BREAKING, "epsilon": epsilon}
+        return None
+
+    def _alone_and_behind(self, i: int, attack: str, epsilon: float) -> tuple[bool, bool | None]:
+        """Whether the classifier alone, and the defence, have the attacked sample right; None where it is refused."""
+        attacked, *_, last = self._events(self._samples[0][i : i + 1], self._samples[1][i], attack, epsilon, 0)
+        behind = bool(np.argmax(last["defended"]) == attacked["label"]) if last["accepted"] else None
+        return bool(np.argmax(attacked["undefended"]) == attacked["label"]), behind
 
     def _saved(self) -> Iterator[tuple[int, float]]:
-        """Samples, and ε, with which `_FIRST` fools the classifier and not the defence; the least sure first."""
+        """Samples, and ε, with which `_FIRST` fools the classifier and not the defence; the surest of each ε first."""
         images, labels = self._samples
         right = tf.argmax(self._defense.classifier(images, training=False), axis=1).numpy()
         wanted = np.array([r if label is None else label for r, label in zip(right, labels, strict=True)])
@@ -239,7 +241,7 @@ class Demonstration:
             behind = tf.nn.softmax(answer.logits).numpy()
             fooled = (right == wanted) & (alone.argmax(1) != wanted)
             sure = np.where(fooled & (behind.argmax(1) == wanted) & ~answer.rejected, behind[rows, wanted], 0)
-            yield from ((int(i), epsilon) for i in np.argsort(sure) if sure[i] > _SURE)
+            yield from ((int(i), epsilon) for i in np.argsort(-sure) if sure[i])
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
         low, high = self.bounds

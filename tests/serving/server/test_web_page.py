@@ -1,5 +1,6 @@
 """The page in a real browser."""
 
+import json
 import os
 import re
 import shutil
@@ -188,6 +189,21 @@ def test_the_attack_that_knows_the_defence_is_run_on_it(page, defenses):
     defense = defenses["lm"]
     adversarial = np.float32(painted(page, "adversarial"))[np.newaxis, ..., np.newaxis] / 255
     assert page.locator("#defended-label").text_content() == str(int(defense(adversarial).predictions[0]))
+
+
+def test_one_that_the_attack_breaks_is_a_click_away(page, server):
+    described = {model["name"]: model for model in json.loads(server.ask("GET", "/demonstrations")[1])}
+    name = next(name for name, model in described.items() if model["broken"])
+    page.get_by_label("Trained on").select_option(name)
+    button = page.get_by_role("button", name="Show one that it breaks")
+    assert not button.is_visible()
+    page.get_by_label("Attack", exact=True).select_option("implicit")
+    button.click()
+    page.locator("#result[data-state=done]").wait_for()
+    label = described[name]["samples"][described[name]["broken"]["sample"]]["label"]
+    verdict = page.locator("#verdict")
+    assert re.fullmatch(rf"The attack won. Behind the projection: \d, where {label} is right.", verdict.text_content())
+    assert verdict.get_attribute("data-verdict") == "bad"
 
 
 def test_a_result_does_not_stay_beside_another_image_or_setting(page):

@@ -379,11 +379,21 @@ function showModel(described) {
 // The demonstration that the server ran when it started.
 function showFirst() {
   const { sample, attack, epsilon, events } = model.first;
+  set(attack, epsilon);
+  chooseSample(sample);
+  follow(events, model.samples[sample].label !== null, attackNamed(attack).knows_defense);
+}
+
+function set(attack, epsilon) {
   $("attack").value = attack;
   $("epsilon").value = epsilon;
   showEpsilon();
-  chooseSample(sample);
-  follow(events, model.samples[sample].label !== null, attackNamed(attack).knows_defense);
+  offerBroken();
+}
+
+// An image on which the chosen attack is known to win.
+function offerBroken() {
+  $("broken").hidden = model.broken?.attack !== $("attack").value;
 }
 
 function showEpsilon() {
@@ -400,7 +410,16 @@ async function start() {
     showEpsilon();
     stale();
   });
-  $("attack").addEventListener("change", stale);
+  $("attack").addEventListener("change", () => {
+    stale();
+    offerBroken();
+  });
+  $("broken").addEventListener("click", () => {
+    const { sample, attack, epsilon } = model.broken;
+    set(attack, epsilon);
+    chooseSample(sample);
+    run();
+  });
   $("controls").addEventListener("submit", (event) => {
     event.preventDefault();
     run();
