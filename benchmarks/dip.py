@@ -84,7 +84,7 @@ def batch(channels: int, steps: int) -> list[dict]:
     def at_once(images):
         seeds = tf.constant([[0, 1], [0, 2]])
         return tf.map_fn(
-            lambda row: ours._search(*row)[0].error,
+            lambda row: ours._search(*row)[0].error,  # noqa: SLF001  (one image's search, without a loop around it)
             (images, seeds),
             fn_output_signature=tf.float32,
             parallel_iterations=2,

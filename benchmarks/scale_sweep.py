@@ -67,7 +67,7 @@ def inject(run: Run, folder: Path, tries: int) -> None:
         name = content_hash(unit.key)[:8]
         return replace(unit, compute=Failing(unit.compute, folder, name, tries)) if int(name, 16) % 20 == 0 else unit
 
-    run.ahead = lambda units, total: ahead(map(failing, units), total)  # type: ignore[method-assign, assignment]
+    run.ahead = lambda units, total: ahead(map(failing, units), total)  # type: ignore[method-assign, assignment, misc]
 
 
 @command("scale_sweep", quick=100)

@@ -31,15 +31,16 @@ from serving_clients import Answers, Server, load, malformed, serving
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints, data
+from inc_tf import checkpoints, data, zoo
 from inc_tf.evaluation.records import Record
-from inc_tf.serving.export import DEFENSES, export_named, named
+from inc_tf.serving.export import export_named
 
-SEARCHES: dict[str, tuple[str, dict[str, Any]]] = {
-    "adam-500": ("Adam, T = 500", {"solver": "adam", "steps": 500}),
-    "lm": ("Levenberg–Marquardt from E(x)", {"solver": "lm"}),
-    "lm-6": ("the same, at most 6 steps", {"solver": "lm", "steps": 6}),
+SEARCHES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "adam-500": ("Adam, T = 500", "inc", {"steps": 500}),
+    "fast": ("the fast search, Levenberg–Marquardt", "inc-fast", {}),
+    "fast-6": ("the same, at most 6 steps", "inc-fast", {"steps": 6}),
 }
+"""By the model's name: what tables call it, the defence, and what `zoo.load` is given."""
 CLIENTS = (1, 8, 64)
 CANDIDATES = 400
 RESULTS = Path(__file__).parent / "results" / "serving.json"
@@ -52,15 +53,15 @@ def main(full: bool, out: Path) -> None:
     """Load `inc serve`, then send it what is malformed."""
     started, dataset = time.perf_counter(), data.mnist_or_digits()
     test = data.load(dataset, "test").take(CANDIDATES)
-    parts = (DEFENSES[dataset].classifier, DEFENSES[dataset].generative)
+    parts = [data.SOURCES[dataset].checkpoints[part] for part in ("classifier", "generative")]
     hashes = {part: checkpoints.card(part)["sha256"] for part in parts}
     command = f"python benchmarks/serving.py{' --full' if full else ''}"
     record = Record("serving", command, dataset, not full, 0, hashes)
     with tempfile.TemporaryDirectory() as folder:
         images = {}
-        for name, (_, search) in SEARCHES.items():
-            export_named(dataset, Path(folder), name=name, threshold=4.0, **search)
-            images[name] = told_apart(named(dataset, threshold=4.0, **search), test.images)
+        for name, (_, defense, search) in SEARCHES.items():
+            export_named(f"{dataset}-{defense}", Path(folder), name=name, threshold=4.0, **search)
+            images[name] = told_apart(zoo.load(f"{dataset}-{defense}", threshold=4.0, **search), test.images)
         for batching in (True, False):
             with serving(Path(folder), "--no-page", *([] if batching else ["--no-batching"])) as server:
                 for name in SEARCHES:

@@ -12,7 +12,7 @@ from inc_tf.errors import InputError
 
 
 class ChecksImages:
-    """Makes a Keras layer check the images that it is called on, against its `image_shape` [H, W, C] and `bounds`.
+    """Makes a Keras layer check its images, against its `image_shape` [H, W, C] and `bounds`, and its seed.
 
     Done before Keras's own `__call__`, which would bury the sentence in a report on the call's arguments.
     """
@@ -24,6 +24,7 @@ class ChecksImages:
         if not isinstance(images, keras.KerasTensor):
             images = as_images(images)
             check_images(images, self.image_shape, self.bounds)
+            as_seed(kwargs.get("seed"))
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
 
@@ -42,7 +43,7 @@ def as_images(images) -> tf.Tensor:
 
 
 def as_seed(seed) -> tf.Tensor:
-    """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for what is not a whole number."""
+    """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for others than integers."""
     if tf.is_tensor(seed):
         return tf.cast(seed, tf.int32)
     values = np.asarray(0 if seed is None else seed)

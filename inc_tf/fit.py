@@ -420,7 +420,7 @@ class _Ending(NamedTuple):
 def _ending(model: keras.Model) -> _Ending:
     tensor, scale, offset = model.outputs[0], 1.0, 0.0
     while tensor is not None:
-        operation = tensor._keras_history.operation
+        operation = _behind(tensor)
         name = _activation(operation)
         if _is_functional(operation):
             inner = _ending(operation)
@@ -448,14 +448,19 @@ def _activation(operation: Any) -> str | None:
 
 def _before(tensor: Any) -> Any:
     """The one tensor that the operation behind a Keras tensor took; None where there were several."""
-    operation, node, _ = tensor._keras_history
-    taken = operation._inbound_nodes[node].input_tensors
+    history = tensor._keras_history  # noqa: SLF001
+    taken = history.operation._inbound_nodes[history.node_index].input_tensors  # noqa: SLF001
     return taken[0] if len(taken) == 1 else None
+
+
+def _behind(tensor: Any) -> Any:
+    """The operation that made a Keras tensor. Keras has no public way from a tensor back to it."""
+    return tensor._keras_history.operation  # noqa: SLF001
 
 
 def _without_activation(graph: keras.Model) -> keras.Model:
     """A binary classifier before its sigmoid, whose last bits a probability does not have."""
-    last, before = graph.outputs[0]._keras_history.operation, _before(graph.outputs[0])
+    last, before = _behind(graph.outputs[0]), _before(graph.outputs[0])
     if before is not None and _is_functional(last):
         return keras.Model(graph.inputs, _without_activation(last)(before), name=graph.name)
     name = _activation(last)

@@ -63,7 +63,7 @@ def configuration(part: Any, without: Collection[str] = ()) -> Any:
     if isinstance(part, tuple | list):
         return [configuration(value) for value in part]
     if isinstance(part, np.ndarray):
-        return {"shape": list(part.shape), "sha256": hashlib.sha256(np.ascontiguousarray(part)).hexdigest()}
+        return {"shape": list(part.shape), "sha256": hashlib.sha256(part.tobytes()).hexdigest()}
     if isinstance(part, np.generic):
         return part.item()
     if isinstance(part, float) and not math.isfinite(part):
@@ -115,7 +115,7 @@ def digest(model: keras.Model, without: Collection[str] = ()) -> str:
     find(config)
     found = hashlib.sha256(json.dumps(renamed(config), sort_keys=True, default=str).encode())
     for weight in (weight for weight in model.weights if weight.path not in without):
-        found.update(np.ascontiguousarray(weight.numpy()))
+        found.update(weight.numpy().tobytes())
     return found.hexdigest()
 
 

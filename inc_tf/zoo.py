@@ -121,13 +121,15 @@ def inverting(parts: Parts, solver: Solver, start: Start) -> InvertAndClassify:
 
 
 def paper_search(parts: Parts) -> tuple[Solver, Start]:
-    """Algorithm 1 as the paper runs it: 2,000 steps of Adam from one draw of the generator's own codes.
-
-    The learning rate is the paper's for MNIST, 0.1, on images of that size, and for CelebA, 0.01, on larger ones.
-    """
+    """Algorithm 1 as the paper runs it: 2,000 steps of Adam from one draw of the generator's own codes."""
     from inc_tf.projection import Adam, Normal
 
-    return Adam(0.1 if _is_small(parts.generator) else 0.01), Normal(stddev=parts.latent_stddev)
+    return Adam(learning_rate(parts.generator)), Normal(stddev=parts.latent_stddev)
+
+
+def learning_rate(generator: keras.Model) -> float:
+    """Adam's on a generator: the paper's 0.1 for MNIST on images of that size, its 0.01 for CelebA on larger ones."""
+    return 0.1 if _is_small(generator) else 0.01
 
 
 def fast_search(parts: Parts) -> tuple[Solver, Start]:
@@ -313,7 +315,7 @@ def build(name: str, parts: Parts) -> keras.Model:
 
 def _limited(defense: keras.Model, steps: int) -> keras.Model:
     """The defence with a search of at most so many steps."""
-    projector = getattr(defense, "projector", None)
+    projector: Any = getattr(defense, "projector", None)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
     if hasattr(projector, "solver"):

@@ -166,8 +166,8 @@ def test_is_whole_before_its_first_call(classifier, tmp_path):
     defense.save_weights(tmp_path / "defense.weights.h5")
     other.load_weights(tmp_path / "defense.weights.h5")
     other.export(tmp_path / "exported", verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "exported")).serve(GOOD[:1])
-    np.testing.assert_allclose(tf.nest.flatten(served)[2], other(GOOD[:1]).logits, rtol=1e-5, atol=1e-5)
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    np.testing.assert_allclose(tf.nest.flatten(loaded.serve(GOOD[:1]))[2], other(GOOD[:1]).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_refuses_to_be_compiled_by_xla(classifier):

@@ -75,7 +75,7 @@ def test_commands_of_readme_run(tmp_path, monkeypatch):
         assert _ready("http://127.0.0.1:8511/healthz", server)
     finally:
         server.send_signal(signal.SIGTERM)
-        assert server.wait(60) == 0
+        assert server.wait(60) == -signal.SIGTERM  # which uvicorn lets through when it has shut down
 
 
 def _ready(url: str, server: subprocess.Popen) -> bool:

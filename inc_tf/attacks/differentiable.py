@@ -232,7 +232,7 @@ def _unrolled(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifie
     def end(images: tf.Tensor) -> tf.Tensor:
         return tf.stop_gradient(defense.projector(tf.stop_gradient(images)).codes)
 
-    return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.paper_search(parts)[0].learning_rate)
+    return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.learning_rate(parts.generator))
 
 
 def _thresholded(defense: InvertAndClassify, parts: Parts, draws: int) -> Callable:

@@ -56,7 +56,7 @@ def boundary(
     check_norm(norm)
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
     check_positive(steps=steps, probes=probes)
-    model = TensorFlowModel(_remembered(classifier), bounds=bounds).transform_bounds((0, 1))
+    model = TensorFlowModel(remembered(classifier), bounds=bounds).transform_bounds((0, 1))
     walk = HopSkipJumpAttack(
         steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
     )
@@ -81,7 +81,7 @@ def boundary(
     return in_batches(attack, *inputs)
 
 
-def _remembered(classifier) -> Callable[[tf.Tensor], tf.Tensor]:
+def remembered(classifier) -> Callable[[tf.Tensor], tf.Tensor]:
     """The classifier, asked once for each image and believed from then on.
 
     A search's answer for an image at the edge of two minima can change with the rounding that its batch brings, and

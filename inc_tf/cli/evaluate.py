@@ -41,11 +41,14 @@ def command(
     **options,
 ) -> None:
     """Attack your own classifier behind a projection onto your own generator, in every way that is declared."""
+    import keras
+
     from inc_tf import data
     from inc_tf.cli.scripts import command_line
     from inc_tf.evaluation.evaluate import evaluate_files
     from inc_tf.evaluation.run import Options
 
+    keras.config.disable_interactive_logging()  # the run has a bar of its own
     evaluate_files(
         Options("evaluate", command_line(), **options),
         classifier,

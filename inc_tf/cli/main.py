@@ -46,7 +46,7 @@ class LazyGroup(click.Group):
         except click.UsageError as error:
             close = difflib.get_close_matches(arguments[0], self.list_commands(context), n=1)
             if close:
-                error.message += f" Did you mean {close[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", context) from error
             raise
 
 

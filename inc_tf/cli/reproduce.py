@@ -22,7 +22,7 @@ class _Scripts(LazyGroup):
     def folder(self) -> Path:
         """Where they are."""
         found = importlib.util.find_spec(_PACKAGE)
-        (folder,) = found.submodule_search_locations  # type: ignore[union-attr]
+        (folder,) = found.submodule_search_locations  # type: ignore[union-attr, misc]
         return Path(folder)
 
     def list_commands(self, context: click.Context) -> list[str]:

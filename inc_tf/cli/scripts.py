@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import keras
 
 from inc_tf.cli.options import RUN_OPTIONS
 from inc_tf.evaluation.pairs import STEPS
@@ -68,6 +69,7 @@ def command(name: str, *more: Callable) -> Callable[[Callable[..., None]], click
         @functools.wraps(function)
         def run(**given: Any) -> None:
             fields = {field: given.pop(field) for field in Options.__dataclass_fields__ if field in given}
+            keras.config.disable_interactive_logging()  # a run has a bar of its own
             function(Options(name=name, command=command_line(), **fields), **given)
 
         for option in (*RUN_OPTIONS, _RAY, _SEED, *more):

@@ -98,7 +98,7 @@ class PhotographParts:
         classifier = imagenet.load_classifier(self.classifier)
         if classifier.input_shape[3] != 3:
             raise InputError(
-                f"The classifier {self.classifier!r} takes images {classifier.input_shape[1:]}; photographs have 3 channels."
+                f"The classifier {self.classifier!r} takes {classifier.input_shape[1:]}; photographs are RGB."
             )
         if self.sha256 is not None and self.sha256 != _sha256(classifier, self.classifier):
             raise InputError(f"A worker has another classifier {self.classifier!r}: give all machines the same.")

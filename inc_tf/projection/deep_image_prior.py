@@ -8,8 +8,9 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
-from inc_tf.checks import ChecksImages, check_images
+from inc_tf.checks import ChecksImages, as_seed, check_images
 from inc_tf.errors import InputError
+from inc_tf.interrupts import interruptible
 from inc_tf.models.skip import skip_network
 from inc_tf.models.upscaling import JoinedConvolution
 from inc_tf.projection.projection import Projection, Status
@@ -122,8 +123,11 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._project_images, input_signature=signature, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        seeds = tf.broadcast_to(tf.cast(0 if seed is None else seed, tf.int32), tf.shape(images)[:1])
-        return self._project(tf.cast(images, tf.float32), seeds)
+        images, seed = tf.cast(images, tf.float32), as_seed(seed)
+        seeds = tf.broadcast_to(seed, tf.shape(images)[:1])
+        if tf.executing_eagerly():
+            return interruptible(lambda: self._project(images, seeds))
+        return self._project(images, seeds)
 
     def _project_images(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
         found, status = tf.map_fn(
@@ -253,7 +257,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     def _step(self, image: tf.Tensor, state: _State, rules: tuple[Rule, ...]) -> _State:
         steps = state.seen.steps + 1
         drawn = tf.random.experimental.stateless_fold_in(state.seed, steps)
-        noise = _JITTER * _normal(state.code.shape, drawn)
+        noise = _JITTER * box_muller(state.code.shape, drawn)
         output, error, gradient = self._slope(image, state.weights, state.code + noise)
         change, moments = adam(gradient, state.moments, tf.cast(steps, tf.float32), self.learning_rate)
         seen = Reconstruction(output, error, steps)
@@ -277,7 +281,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
     def _output(self, weights: tf.Tensor, code: tf.Tensor) -> tf.Tensor:
         own = self._parts(weights), [v.value for v in self.network.non_trainable_variables]
         shares, _ = self.network.stateless_call(*own, code, training=False)
-        return 2.0 * shares[0] - 1.0
+        return 2.0 * tf.cast(shares[0], tf.float32) - 1.0
 
     def reconstruct(self, image: tf.Tensor, seed: int | tf.Tensor = 0) -> tf.Tensor:
         """What a call makes of one image, float32 [H, W, C], with a gradient of its own, for attacks that know it.
@@ -348,7 +352,7 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
         yield from _layers(layer) if isinstance(layer, keras.Model) else (layer,)
 
 
-def _normal(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
+def box_muller(shape: tf.TensorShape, seed: tf.Tensor) -> tf.Tensor:
     """From N(0, 1), by Box and Muller: `tf.random.stateless_normal` takes twice as long, up to a tenth of a step."""
     n = math.prod(shape)
     first, second = tf.unstack(tf.random.stateless_uniform([2, (n + 1) // 2], seed))

@@ -1,7 +1,6 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
 import math
-import time
 from collections.abc import Callable
 
 import keras
@@ -23,7 +22,6 @@ from inc_tf.saving import deserialized, serialized
 
 _MEMORY = 512 * 2**20
 _LARGEST_BATCH = 512
-_SHOWN_AFTER = 2.0  # seconds
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -36,11 +34,13 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
       start: where to start; the default is the paper's, one draw z₀ ~ N(0, 1) for each image. With several restarts the
         best is kept, image by image.
 
-    Called as ``projector(images, seed=None) -> Projection``; an integer, or int32 [N], one for each image; None is 0.
-    The whole search is one compiled graph, in batches as large as memory allows, and an image's projection does not
-    depend on the others, but for rounding.
+    Called as ``projector(images, seed=None) -> Projection``; the seed is an integer, or int32 [N], one for each image;
+    None is 0. The whole search is one compiled graph, in batches as large as memory allows, and an image's projection
+    does not depend on the others, but for rounding. Outside a graph, a search of over two seconds shows a bar (unless
+    `keras.config.disable_interactive_logging()`), and Ctrl-C stops it.
     Raises `InputError` for a generator that does not map codes to images, that has no gradient or whose codes have no
-    dimension, and for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite.
+    dimension (`inc_tf.fit` says what is mended), for a solver or start that is none, and for images that are not
+    float32 [N, H, W, C] of the generator's size, or that are not finite.
     """
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
@@ -65,12 +65,12 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._project = tf.function(self._in_batches, input_signature=specs, autograph=False)
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
-        seed = as_seed(seed)
+        given = as_seed(seed)
         shares = bool(self._prepare.get_concrete_function().outputs)
-        if seed.shape.rank == 1 and shares:
-            return self._seed_by_seed(images, seed)
-        first = tf.reshape(seed, [-1])[0]
-        seeds = tf.broadcast_to(seed, tf.shape(images)[:1])
+        if given.shape.rank == 1 and shares:
+            return self._seed_by_seed(images, given)
+        first = tf.reshape(given, [-1])[0]
+        seeds = tf.broadcast_to(given, tf.shape(images)[:1])
         if tf.executing_eagerly():
             found = self._watched(images, seeds, first)
         else:
@@ -81,7 +81,11 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         """What `_in_batches` returns, batch by batch, so that it can be watched and stopped."""
         n, size = len(images), int(self._size(len(images)))
         project = _unrecorded(self._project)
-        with tqdm(total=n, desc="project", unit="image", delay=_SHOWN_AFTER, leave=False) as shown:
+        quiet = not keras.config.is_interactive_logging_enabled()
+        bar = tqdm(
+            total=n, desc="project", unit="image", delay=2, mininterval=1, miniters=0, leave=False, disable=quiet
+        )
+        with bar as shown:
 
             def in_turn() -> list[Projection]:
                 shared, found = self._shared(first), []
@@ -91,8 +95,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
                     shown.update(min(size, n - start))
                 return found
 
-            begun = time.monotonic()
-            found = interruptible(in_turn, lambda: time.monotonic() > begun + _SHOWN_AFTER and shown.refresh())
+            found = interruptible(in_turn, waiting=lambda: shown.update(0))
         return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
 
     def _seed_by_seed(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:

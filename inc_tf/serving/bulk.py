@@ -89,7 +89,7 @@ def project(
     listing = list(_listing(source))
     cut = list(blocks(source, block))
     declared, named = zoo.understand(name)
-    made = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
+    made: dict[str, Any] = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
     defense = zoo.projecting(zoo.load(**made), name)
     agreement = cluster.Agreement.on([declared.checkpoints[p] for p in named.parts if p in declared.checkpoints])
     run = {"source": source, "block": block, "seed": seed, "defense": configuration(defense)}

@@ -9,7 +9,7 @@ from art.attacks.evasion import SquareAttack
 from attack_measures import predictions, success
 
 from inc_tf.attacks import boundary, spsa, square
-from inc_tf.attacks.hop_skip_jump import _remembered
+from inc_tf.attacks.hop_skip_jump import remembered
 from inc_tf.errors import InputError
 
 EPSILON = 0.12
@@ -94,7 +94,7 @@ def test_the_walk_believes_the_first_answer_to_an_image():
         asked.append(len(images))
         return tf.fill([len(images), 2], float(len(asked)))
 
-    told = _remembered(moody)
+    told = remembered(moody)
     first, second = np.zeros((1, 2, 2, 1), np.float32), np.ones((1, 2, 2, 1), np.float32)
     np.testing.assert_array_equal(told(tf.constant(first)), [[1.0, 1.0]])
     both = told(tf.constant(np.concatenate([second, first, second])))

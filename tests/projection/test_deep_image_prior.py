@@ -8,7 +8,7 @@ import inc_tf as inc
 from inc_tf.errors import InputError
 from inc_tf.models.skip import skip_network
 from inc_tf.projection import Status
-from inc_tf.projection.deep_image_prior import _normal
+from inc_tf.projection.deep_image_prior import box_muller
 
 SIZE = 32
 
@@ -55,7 +55,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_the_noise_is_normal():
-    drawn = _normal(tf.TensorShape([1, 101, 33, 15]), tf.constant([0, 1])).numpy()
+    drawn = box_muller(tf.TensorShape([1, 101, 33, 15]), tf.constant([0, 1])).numpy()
     assert drawn.shape == (1, 101, 33, 15)
     kolmogorov_smirnov = scipy.stats.kstest(drawn.ravel(), "norm")
     assert kolmogorov_smirnov.pvalue > 0.01

@@ -174,7 +174,7 @@ class GradientDescent(Settings):
     """The solver of `protocol`'s documentation."""
 
     learning_rate: float = 0.01
-    max_steps: int = 1000
+    steps: int = 1000
 
     def compile(self, generator):
         def start(images, codes):
@@ -222,7 +222,7 @@ def test_the_best_code_is_kept_where_a_search_diverges(rng):
     generator = linear(np.eye(3, 12))
     images = np.zeros((10, 4, 3, 1), np.float32)
     codes = rng.normal(size=(10, 3)).astype(np.float32)
-    few, many = (GradientDescent(learning_rate=1.5, max_steps=n).compile(generator)(images, codes) for n in (5, 500))
+    few, many = (GradientDescent(learning_rate=1.5, steps=n).compile(generator)(images, codes) for n in (5, 500))
     for found, status, steps in ((few, Status.OUT_OF_STEPS, range(5, 6)), (many, Status.NOT_FINITE, range(30, 100))):
         np.testing.assert_array_equal(found.codes, codes)
         np.testing.assert_allclose(found.errors, np.square(codes).sum(axis=1), rtol=1e-5)

@@ -52,17 +52,17 @@ class Connection(H11Protocol):
         self.limits = limits
         self.conn = _Framing(h11.SERVER, _HEADERS)
         self._stage = _HEAD
-        self._since = 0.0  # when the stage began
+        self.since = 0.0  # when the stage began
         self._unsent_since: float | None = None
 
     def connection_made(self, transport: Any) -> None:
         transport.max_size = _READ
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         if len(self.connections) > self.limits.connections:
             others = [c for c in self.connections if c is not self and isinstance(c, Connection) and c.stage() == _HEAD]
             if others:
-                min(others, key=lambda c: c._since).transport.abort()
+                min(others, key=lambda c: c.since).transport.abort()
             else:
                 self._refuse(429, f"There are {self.limits.connections} connections already; try again later")
 
@@ -76,7 +76,7 @@ class Connection(H11Protocol):
         state = self.conn.their_state
         now = _HEAD if state is h11.IDLE else _BODY if state is h11.SEND_BODY else _ANSWER
         if now != self._stage:
-            self._stage, self._since = now, self.loop.time()
+            self._stage, self.since = now, self.loop.time()
         return now
 
     def check_time(self) -> None:
@@ -86,9 +86,9 @@ class Connection(H11Protocol):
             self.transport.abort()
         elif self.transport.is_closing():
             self._unsent_since = self._unsent_since or now
-        elif (stage := self.stage()) == _HEAD and now - self._since > self.limits.head:
+        elif (stage := self.stage()) == _HEAD and now - self.since > self.limits.head:
             self._refuse(408, f"The request's headers did not come within {self.limits.head:g} s")
-        elif stage == _BODY and now - self._since > self.limits.seconds + _GRACE:
+        elif stage == _BODY and now - self.since > self.limits.seconds + _GRACE:
             self.transport.abort()
 
     def pause_writing(self) -> None:

@@ -7,24 +7,25 @@ import numpy as np
 import pytest
 from serving_clients import Server, serving
 
-from inc_tf.serving.export import export_named, named
+from inc_tf import zoo
+from inc_tf.serving.export import export_named
 
-SEARCHES = {"adam": ("adam", 10), "lm": ("lm", 5)}
+SEARCHES = {"adam": ("digits-inc", 10), "lm": ("digits-inc-fast", 5)}
 THRESHOLD = 2.0
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    for name, (solver, steps) in SEARCHES.items():
-        export_named("digits", folder, name=name, solver=solver, steps=steps, threshold=THRESHOLD)
+    for name, (defense, steps) in SEARCHES.items():
+        export_named(defense, folder, name=name, steps=steps, threshold=THRESHOLD)
     return folder
 
 
 @pytest.fixture(scope="session")
 def defenses():
     """What is served, as the library has it."""
-    return {name: named("digits", solver=s, steps=n, threshold=THRESHOLD) for name, (s, n) in SEARCHES.items()}
+    return {name: zoo.load(defense, steps=n, threshold=THRESHOLD) for name, (defense, n) in SEARCHES.items()}
 
 
 @pytest.fixture(scope="session")
