@@ -40,6 +40,7 @@ def test_page_of_ones_own_models(files, short_attacks):
     assert re.search(r"\| INC withstands who knows it +\| (does not hold|undecided)", answer.output)
 
 
+@pytest.mark.slow
 def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
     models = {part: load_file(files / f"{part}.keras") for part in ("classifier", "generator", "encoder")}
     projector = inc.LatentProjector(models["generator"], inc.Adam(0.05, steps=60), inc.Zeros())
