@@ -40,6 +40,7 @@ def test_page_of_ones_own_models(files, short_attacks):
     assert re.search(r"\| INC withstands who knows it +\| (does not hold|undecided)", answer.output)
 
 
+@pytest.mark.slow
 def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
     models = {part: load_file(files / f"{part}.keras") for part in ("classifier", "generator", "encoder")}
     projector = inc.LatentProjector(models["generator"], inc.Adam(0.05, steps=60), inc.Zeros())
@@ -78,7 +79,7 @@ def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
 def test_rejects_images_and_labels_that_do_not_fit(files, number):
     defense = load_file(files / "classifier.keras")
     images, labels = np.full((2, 6, 6, 1), 0.5, np.float32), np.zeros(2, np.int64)
-    bad, sentence = [(images + 1, "outside"), (images[..., 0], "shape")][number]
+    bad, sentence = [(images + 1, r"must lie in \[0, 1\]"), (images[..., 0], "shape")][number]
     with pytest.raises(InputError, match=sentence):
         inc.evaluate(defense, bad, labels, quiet=True)
 
