@@ -177,9 +177,10 @@ def check_projector(projector: keras.Layer) -> None:
 def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bounds) -> None:
     """Refuse a projector whose images do not lie in the bounds, and a classifier of probabilities, by trying them.
 
-    A generator that ends in a tanh or a sigmoid must have exactly the bounds' range. Any other is tried on 32 codes,
-    N(0, σ²) as its search starts from: it is refused where over a quarter of the values lie outside the bounds by more
-    than 5 % of their width, and warned of where any lies outside at all. Raises `InputError`.
+    A generator that ends in a tanh or a sigmoid must have exactly the bounds' range. Any other is tried on 32 codes, of
+    noise by the projector's encoder where it has one, else N(0, σ²) as its search starts from: it is refused where over
+    a quarter of the values lie outside the bounds by more than 5 % of their width, and warned of where any lies outside
+    at all. Raises `InputError`.
     """
     if (own := getattr(projector, "bounds", None)) is not None and tuple(own) != tuple(bounds):
         raise InputError(
@@ -193,7 +194,7 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
         shape = (2, *classifier.input_shape[1:])
         images = tf.random.stateless_uniform(shape, [0, 0], *bounds)
     else:
-        images = _check_range(generator, bounds, getattr(getattr(projector, "start", None), "stddev", 1.0))
+        images = _check_range(generator, bounds, _codes(projector, generator, bounds))
     logits = classifier(images, training=False)
     check_logits(logits)
     again = classifier(images[:1], training=False)
@@ -228,9 +229,18 @@ _NOT_LOGITS = (
 )
 
 
-def _check_range(generator: keras.Model, bounds: Bounds, stddev: float) -> tf.Tensor:
-    """A few images of the generator within the bounds, float32 [n, H, W, C], once it has the range of the bounds."""
-    codes = tf.random.stateless_normal([_SAMPLES, generator.input_shape[1]], [0, 0], stddev=stddev)
+def _codes(projector: keras.Layer, generator: keras.Model, bounds: Bounds) -> tf.Tensor:
+    """Codes like those that the projector begins with, float32 [n, k]."""
+    start = getattr(projector, "start", projector)
+    if hasattr(start, "encoder"):
+        noise = tf.random.stateless_uniform([_SAMPLES, *generator.output_shape[1:]], [0, 0], *bounds)
+        return fitted_encoder(start.encoder, generator)(noise, training=False)
+    shape = [_SAMPLES, generator.input_shape[1]]
+    return tf.random.stateless_normal(shape, [0, 0], stddev=getattr(start, "stddev", 1.0))
+
+
+def _check_range(generator: keras.Model, bounds: Bounds, codes: tf.Tensor) -> tf.Tensor:
+    """The generator's images of codes within the bounds, float32 [n, H, W, C], once it has the range of the bounds."""
     images = generator(codes, training=False)
     again = generator(codes[: _SAMPLES // 4], training=False)
     if not np.allclose(images[: len(again)], again, atol=1e-2 * (bounds[1] - bounds[0]), equal_nan=True):
@@ -239,7 +249,7 @@ def _check_range(generator: keras.Model, bounds: Bounds, stddev: float) -> tf.Te
             "draws noise or normalizes over the batch even with training=False, and a search needs one that does not."
         )
     if not np.isfinite(images).all():
-        raise InputError(f"The generator {generator.name!r} makes NaN or infinity of codes from N(0, {stddev:g}²).")
+        raise InputError(f"The generator {generator.name!r} makes NaN or infinity of the codes of a search.")
     values, (low, high) = np.asarray(images), bounds
     ending = _ending(generator)
     known = _REACHES.get(ending.activation or "")

@@ -164,7 +164,7 @@ def check_epsilon(epsilon: float, bounds: Bounds, norm: float = np.inf, shape: S
     """
     width = (bounds[1] - bounds[0]) * (1.0 if norm == np.inf else math.prod(shape[1:]) ** 0.5)
     if not 0 <= epsilon <= width:
-        raise InputError(f"epsilon is {epsilon}; it must be between 0 and the bounds' width, {width:g}.")
+        raise InputError(f"epsilon is {epsilon:g}; it must be between 0 and the bounds' width, {width:g}.")
 
 
 def check_norm(norm: float) -> None:
