@@ -100,7 +100,7 @@ def to_many(make) -> keras.Model:
 
 
 def of_a_name() -> keras.Model:
-    x = layers.Input(SHAPE)
+    x = layers.Input(SHAPE, name="image")
     return keras.Model({"image": x}, layers.Dense(CLASSES)(layers.Flatten()(x)))
 
 
