@@ -4,12 +4,15 @@ An image goes to a projector, which finds the closest image that a generator can
 classifier; an image that is too far from its projection is rejected.
 """
 
+import importlib.metadata
 import os
 
 import lazy_loader
 
 # TensorFlow's start-up notes would bury what a script prints; its errors still come as exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+__version__ = importlib.metadata.version("inc-tf")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -27,6 +27,7 @@ def _options(command):
     "--n-search", default=10, show_default=True, type=click.IntRange(1), help="Images for attacks that ask a search."
 )
 @click.option("--thorough", is_flag=True, help="Attack the paper's search with all declared steps and queries: hours.")
+@click.option("--solver", help="Of the fast search: lbfgs where levenberg-marquardt cannot have your generator.")
 @SEED
 @_options
 def command(
@@ -38,6 +39,7 @@ def command(
     epsilons: tuple[float, ...],
     n_search: int,
     thorough: bool,
+    solver: str | None,
     **options,
 ) -> None:
     """Attack your own classifier behind a projection onto your own generator, in every way that is declared."""
@@ -58,4 +60,5 @@ def command(
         searched=n_search,
         epsilons=epsilons,
         thorough=thorough,
+        solver=solver,
     )

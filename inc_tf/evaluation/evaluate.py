@@ -18,6 +18,8 @@ from inc_tf.evaluation import page
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run
 from inc_tf.evaluation.units import Bench
+from inc_tf.fit import fitted_classifier, fitted_encoder, fitted_generator
+from inc_tf.projection.solvers import SOLVERS
 from inc_tf.saving import load_file
 
 if TYPE_CHECKING:
@@ -129,6 +131,7 @@ def evaluate_files(
     searched: int,
     epsilons: Sequence[float],
     thorough: bool = False,
+    solver: str | None = None,
 ) -> None:
     """Write the page for a classifier C behind a projection onto a generator G, by the paper's search and the fast one.
 
@@ -141,17 +144,23 @@ def evaluate_files(
       searched: as `evaluate` takes it.
       epsilons: as `evaluate` takes them.
       thorough: as `evaluate` takes it.
+      solver: the fast search's, of `SOLVERS`; None: the one that is best for images of this size.
 
     Raises `InputError` for files that cannot be loaded and models that do not fit one another or the images.
     """
     files = {"classifier": classifier, "generator": generator, **({"encoder": encoder} if encoder else {})}
     loaded = {part: load_file(path) for part, path in files.items()}
-    generative = zoo.GenerativeModel(loaded["generator"], loaded.get("encoder"))
-    parts = zoo.Parts({"classifier": loaded["classifier"], "generative": generative}, images.bounds)
     taken = images.take(min(options.n, len(images)))
-    check_inputs(loaded["classifier"], taken.images[:2], taken.labels[:2], taken.bounds)
+    fitted = fitted_classifier(loaded["classifier"], taken.images.shape[1:])
+    generated = fitted_generator(loaded["generator"])
+    inverse = fitted_encoder(loaded["encoder"], generated) if encoder else None
+    parts = zoo.Parts({"classifier": fitted, "generative": zoo.GenerativeModel(generated, inverse)}, images.bounds)
+    check_inputs(fitted, taken.images[:2], taken.labels[:2], taken.bounds)
     hashes = {path.stem: sha256(path) for path in files.values()}
-    run = Run(options, taken, Bench(parts, options.seed), checkpoints=hashes, quick=len(taken) < len(images))
+    bench = Bench(parts, options.seed)
+    if solver is not None:
+        bench.made["inc-fast"] = zoo.inverting(parts, SOLVERS[solver](), zoo.fast_search(parts)[1])
+    run = Run(options, taken, bench, checkpoints=hashes, quick=len(taken) < len(images))
     controls = ("undefended", *(("autoencode",) if encoder else ()))
     slow = () if thorough else ("inc",)
     spend = page.budget(taken.bounds, taken.images.shape[1:], searched, epsilons, slow=slow)
