@@ -18,7 +18,8 @@ def load_archive(path: Path, bounds: Bounds = (0.0, 1.0)) -> Dataset:
     if not path.is_file():
         raise InputError(f"There is no file {str(path)!r}.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since NumPy leaves what it cannot read open.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError) as error:  # TypeError: of an .npy
         said = f"{str(path)!r} is not a NumPy archive; np.savez(path, images=…, labels=…) writes one."

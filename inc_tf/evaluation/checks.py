@@ -104,7 +104,7 @@ def planted() -> audit.Check:
     generator = keras.Sequential(
         [keras.layers.Input((1,)), keras.layers.Dense(2, use_bias=False), keras.layers.Reshape((1, 2, 1))]
     )
-    generator.layers[0].set_weights([np.array([[1.0, 0.0]], np.float32)])
+    generator.layers[0].set_weights([np.array([[0.2, 0.0]], np.float32)])
     classifier = keras.Sequential(
         [keras.layers.Input((1, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False)]
     )

@@ -87,7 +87,8 @@ def _width(maker: keras.Model) -> int:
 def _arrays(path: Path) -> tuple[dict[str, np.ndarray], str]:
     """The arrays of an `.npz` file by name, and how to speak of the file."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since NumPy leaves what it cannot read open.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return dict(file), repr(str(path))
     except FileNotFoundError as error:
         raise InputError(f"There is no file {str(path)!r}.") from error

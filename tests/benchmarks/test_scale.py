@@ -41,13 +41,11 @@ def test_ratios_are_to_the_bare_loop_and_to_one_worker():
 
 
 def test_one_unit_in_twenty_raises_on_its_first_tries_and_then_answers(tmp_path):
-    def compute(blueprint, units, done):
-        return list(units)
-
-    experiment = SimpleNamespace(cluster=SimpleNamespace(compute=compute), key=lambda key, images: key)
-    scale_sweep.inject(experiment, tmp_path, 2)
-    units = [Unit({"unit": i}, None, lambda bench, i=i: {"a": np.array(i)}) for i in range(2000)]
-    given = experiment.cluster.compute(None, units, None)
+    given: list[Unit] = []
+    run = SimpleNamespace(ahead=lambda units, total: given.extend(units))
+    scale_sweep.inject(run, tmp_path, 2)
+    units = [Unit({"unit": i}, lambda bench, i=i: {"a": np.array(i)}, f"unit {i}") for i in range(2000)]
+    run.ahead(units, len(units))
     failing = [i for i, unit in enumerate(given) if isinstance(unit.compute, scale_sweep.Failing)]
     assert 70 <= len(failing) <= 130
     first = given[failing[0]].compute

@@ -110,6 +110,7 @@ def test_up_convolution_is_doubling_by_nearest_neighbour_and_convolution(rng, sh
 
 @pytest.mark.parametrize(("policy", "rounding"), [("mixed_bfloat16", 2**-8), ("mixed_float16", 2**-11)])
 def test_up_convolution_computes_in_the_policys_type(rng, policy, rounding):
+    keras.utils.set_random_seed(0)
     images = tf.constant(rng.normal(size=(2, 5, 4, 3)), tf.float32)
     exact, _ = direct_and_at_once(3)
     direct, at_once = direct_and_at_once(3, dtype=policy)
@@ -117,10 +118,11 @@ def test_up_convolution_computes_in_the_policys_type(rng, policy, rounding):
         model.set_weights(exact.get_weights())
     assert at_once.layers[0].kernel.dtype == "float32"
     assert at_once(images).dtype == direct(images).dtype == policy.removeprefix("mixed_")
-    found, expected = (values_and_two_derivatives(model, images)[:4] for model in (at_once, exact))
+    found, keras_own, expected = (values_and_two_derivatives(model, images)[:4] for model in (at_once, direct, exact))
     assert np.any(found[0] != expected[0])
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=6 * rounding * np.abs(other).max())
+    for one, own, other in zip(found, keras_own, expected, strict=True):
+        few_roundings = 6 * rounding * np.abs(other).max()
+        np.testing.assert_allclose(one, other, atol=max(few_roundings, 2 * np.abs(own - other).max()))
 
 
 def test_up_convolution_is_saved_with_all_its_settings(rng, tmp_path):

@@ -124,7 +124,7 @@ def test_a_projector_searches_in_the_copy_and_is_saved_with_the_generator(rng, t
     np.testing.assert_allclose(found.images, generator(found.codes), atol=1e-6)
     assert {id(weight) for weight in projector.weights} == {id(weight) for weight in generator.weights}
     classifier = keras.Sequential([layers.Input(images.shape[1:]), layers.Flatten(), layers.Dense(2)])
-    defense = inc.InvertAndClassify(classifier, projector, bounds=(-1.0, 1.0))
+    defense = inc.InvertAndClassify(classifier, projector, bounds=(-9.0, 9.0))
     defense.save(tmp_path / "defense.keras")
     loaded = keras.saving.load_model(tmp_path / "defense.keras", safe_mode=True)
     assert [type(layer).__name__ for layer in loaded.projector.generator.layers][-2:] == ["UpSampling2D", "Conv2D"]
