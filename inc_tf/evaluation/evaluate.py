@@ -151,8 +151,8 @@ def evaluate_files(
     files = {"classifier": classifier, "generator": generator, **({"encoder": encoder} if encoder else {})}
     loaded = {part: load_file(path) for part, path in files.items()}
     taken = images.take(min(options.n, len(images)))
-    fitted = fitted_classifier(loaded["classifier"], taken.images.shape[1:])
     generated = fitted_generator(loaded["generator"])
+    fitted = fitted_classifier(loaded["classifier"], generated.output_shape[1:])
     inverse = fitted_encoder(loaded["encoder"], generated) if encoder else None
     parts = zoo.Parts({"classifier": fitted, "generative": zoo.GenerativeModel(generated, inverse)}, images.bounds)
     check_inputs(fitted, taken.images[:2], taken.labels[:2], taken.bounds)

@@ -10,6 +10,10 @@ import inc_tf as inc
 from inc_tf.attacks import fgsm
 
 
+# Nothing keeps a linear autoencoder to the bounds.
+pytestmark = pytest.mark.filterwarnings("ignore:Of the values of G")
+
+
 @pytest.fixture(scope="module")
 def projector() -> inc.EncoderProjector:
     """A linear autoencoder of the digits, by their first 20 principal components."""

@@ -30,6 +30,7 @@ def accuracy(defense, images, labels) -> float:
     return float(np.mean(defense(images).predictions.numpy() == labels))
 
 
+@pytest.mark.filterwarnings("ignore:Without a stand-in")
 @pytest.mark.parametrize("stand_in", [None, implicit])
 def test_the_answers_are_the_defenses_and_the_gradient_is_the_stand_ins(stand_in, defense, data):
     wrapped = Logits(defense, stand_in and stand_in(defense))

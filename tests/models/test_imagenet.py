@@ -54,12 +54,12 @@ def test_a_classifier_may_be_a_file(tmp_path, rng):
 
 
 def test_what_is_no_classifier_is_refused(tmp_path):
-    grey = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(5)])
-    grey.save(tmp_path / "grey.keras")
+    flat = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(5)])
+    flat.save(tmp_path / "flat.keras")
     (tmp_path / "text.keras").write_text("no model")
     (tmp_path / "other.weights.h5").write_text("no weights")
     for make, sentence in (
-        (lambda: imagenet.load_classifier(str(tmp_path / "grey.keras")), r"maps \(None, 8, 8, 1\).*must map images"),
+        (lambda: imagenet.load_classifier(str(tmp_path / "flat.keras")), r"maps \(None, 8\).*must map images"),
         (lambda: imagenet.load_classifier(str(tmp_path / "text.keras")), "cannot be loaded"),
         (lambda: imagenet.load_classifier(str(tmp_path / "none.keras")), "There is no file .*none.keras"),
         (lambda: imagenet.load_classifier("ResNet1520"), "There is no network 'ResNet1520'; Keras has .*ResNet152"),

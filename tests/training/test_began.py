@@ -183,7 +183,7 @@ def test_a_collapse_shows_in_the_diversity():
 
 def test_mixed_precision_ships_float32_and_snapshots_hold_the_generator(fake_celeba, monkeypatch, tmp_path):
     monkeypatch.setattr(began, "_SNAPSHOT_EVERY", 2)
-    training.train("celeba-began", steps=2, width=4, mixed_precision=True)
+    checkpoints.install(training.train("celeba-began", steps=2, width=4, mixed_precision=True))
     card = checkpoints.card("celeba-began")
     assert card["command"] == "inc train celeba-began --seed 0 --steps 2 --width 4 --mixed-precision"
     assert (card["width"], card["precision"], card["images_seen"]) == (4, "mixed_bfloat16", 32)
@@ -196,7 +196,7 @@ def test_mixed_precision_ships_float32_and_snapshots_hold_the_generator(fake_cel
 
 
 def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
-    training.train("celeba-began", steps=1, width=4)
+    checkpoints.install(training.train("celeba-began", steps=1, width=4))
     with pytest.raises(InputError, match=r"holds a run with .*'width': 4.*, not .*'width': 8"):
         training.train("celeba-began", steps=1, width=8)
     with pytest.raises(InputError, match="width is 0; it must be at least 1"):

@@ -8,7 +8,9 @@ from inc_tf.training import classifier
 
 def test_a_recipe_writes_a_checkpoint_with_its_card(tmp_path, monkeypatch):
     monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
-    training.train("digits-vae", seed=1, steps=3, run_dir=tmp_path / "run")
+    written = training.train("digits-vae", seed=1, steps=3, run_dir=tmp_path / "run")
+    assert checkpoints.names() == []
+    checkpoints.install(written)
     assert [path.stem for path in checkpoints.directory().glob("*.keras")] == ["digits-vae-seed-1"]
     card = checkpoints.card("digits-vae-seed-1")
     assert card["command"] == "inc train digits-vae --seed 1 --steps 3"
