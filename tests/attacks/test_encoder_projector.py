@@ -9,7 +9,6 @@ from attack_measures import success
 import inc_tf as inc
 from inc_tf.attacks import fgsm
 
-
 # Nothing keeps a linear autoencoder to the bounds.
 pytestmark = pytest.mark.filterwarnings("ignore:Of the values of G")
 
