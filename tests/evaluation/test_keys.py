@@ -206,7 +206,8 @@ def test_inc_evaluate_computes_anew_where_data_or_bounds_change(files, tmp_path,
         out = ["--out", str(tmp_path / "out"), "--json"]
         done = CliRunner().invoke(main, ["evaluate", *words, *out, *more], catch_exceptions=False)
         rows = json.loads(done.stdout)["rows"]
-        (value,) = (r["value"] for r in rows if (r["defense"], r["attack"]) == ("undefended", "clean"))
+        wanted = ("undefended", "clean", "accuracy")
+        (value,) = (r["value"] for r in rows if (r["defense"], r["attack"], r["metric"]) == wanted)
         return value, len(list((tmp_path / "out" / "units").iterdir()))
 
     first = clean()
