@@ -3,7 +3,8 @@
 Every attack is called as ``attack(classifier, images, labels, *, bounds, seed=None, …) -> adversarial images``:
 `classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. What is wrong
 with them is refused with an `InputError` before any work. `METHODS` has the attacks by name, with what each is run on;
-`differentiable` makes of a defence with a search what a gradient goes through.
+`differentiable` makes of a defence with a search what a gradient goes through. The attacks repeat the arguments that
+they have in common and what these mean, so that a reader of one need not look further.
 """
 
 import lazy_loader
