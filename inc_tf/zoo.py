@@ -291,8 +291,8 @@ def load(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Of the values of G")  # what is known of BEGAN's, which ship
         defense = build(named.name, parts(source, named.parts, classifier))
-    if steps is not None:
-        defense = _limited(defense, steps)
+        if steps is not None:
+            defense = _limited(defense, steps)
     if threshold is None:
         threshold = calibrated(source, named)  # of the whole search: one that is cut short rejects more
     if threshold is not None:
