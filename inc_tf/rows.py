@@ -7,7 +7,7 @@ import tensorflow as tf
 
 def column(values: tf.Tensor, rank: int = 4) -> tf.Tensor:
     """[N] as [N, 1, …] of `rank` axes, to be broadcast along rows; 4 is that of images. A scalar becomes [1, …]."""
-    return values[(..., *[tf.newaxis] * (rank - values.shape.rank))]
+    return values[(..., *[tf.newaxis] * (rank - len(values.shape)))]
 
 
 def select(condition: tf.Tensor, yes: Any, no: Any) -> Any:
@@ -15,4 +15,4 @@ def select(condition: tf.Tensor, yes: Any, no: Any) -> Any:
 
     A scalar condition chooses one whole structure.
     """
-    return tf.nest.map_structure(lambda a, b: tf.where(column(condition, a.shape.rank), a, b), yes, no)
+    return tf.nest.map_structure(lambda a, b: tf.where(column(condition, len(a.shape)), a, b), yes, no)
