@@ -245,12 +245,12 @@ def test_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, tmp_
     for epsilon in (0.05, 0.1):
         under = [rows["dip", attack, epsilon] for attack in ("bim", "low-pass")]
         assert rows["dip", "worst-case", epsilon] <= min(under)
-    pictures = [np.load(file) for file in (tmp_path / "out" / "pictures").glob("*.npz")]
     found = {}
-    for picture in pictures:
-        key = json.loads(str(picture["key"]))
-        epsilon = key["crafted"].get("method", key["crafted"]).get("epsilon", 0.0)
-        found[key["images"], key["attack"], epsilon] = picture["attacked"]
+    for file in (tmp_path / "out" / "pictures").glob("*.npz"):
+        with np.load(file) as picture:
+            key = json.loads(str(picture["key"]))
+            epsilon = key["crafted"].get("method", key["crafted"]).get("epsilon", 0.0)
+            found[key["images"], key["attack"], epsilon] = picture["attacked"]
     clean = {image: picture for (image, attack, _), picture in found.items() if attack == "clean"}
     assert len(clean) == N
     for image, picture in clean.items():
@@ -261,8 +261,8 @@ def test_attack_that_knows_the_prior_starts_from_table_2s_work(out, folder, tmp_
 def test_finished_work_may_be_passed_on_without_the_photographs(out, folder, tmp_path):
     images = inc.data.load_folder(folder, N, SIZE).images
     for file in (out / "units").glob("*.npz"):
-        arrays = [array for name, array in np.load(file).items() if name != "key"]
-        assert sum(array.size for array in arrays) < images[0].size
+        with np.load(file) as unit:
+            assert sum(unit[name].size for name in unit.files if name != "key") < images[0].size
     shutil.copytree(out / "units", tmp_path / "units")
     assert run("table_2", folder, tmp_path, "--merge", str(tmp_path)).exit_code == 0
     assert record_in(tmp_path, folder)["rows"] == record_in(out, folder)["rows"]
