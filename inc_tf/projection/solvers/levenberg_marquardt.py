@@ -75,7 +75,7 @@ class LevenbergMarquardt(Settings):
             )
             return Step(state._replace(z=z, errors=errors, damping=damping, moved=wins), z, errors, done)
 
-        minimize = minimizer(generator, start, step, self.steps)
+        minimize = minimizer(generator, start, step, self.steps, compilable=True)
         minimize.get_concrete_function()  # so that a generator that will not do is refused here
         return minimize
 
@@ -86,9 +86,11 @@ class LevenbergMarquardt(Settings):
 
 def _refreshed(generator: keras.Model, images: tf.Tensor, state: _State) -> _State:
     """The state with JᵀJ and Jᵀr computed anew where z has moved."""
-    rows = tf.where(state.moved)
 
     def refreshed():
+        if images.shape[0] == 1:  # XLA compiles this
+            return normal_equations(generator, state.z, images)
+        rows = tf.where(state.moved)
         normal, gradient = normal_equations(generator, tf.gather_nd(state.z, rows), tf.gather_nd(images, rows))
         return (
             tf.tensor_scatter_nd_update(state.normal, rows, normal),

@@ -15,6 +15,8 @@ from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, signature, xla_pays
 from inc_tf.rows import select
 
+_FEW = 8  # rows that are searched faster one by one
+
 
 class Step(NamedTuple):
     """What one step of a solver leads to, b rows at once.
@@ -64,8 +66,9 @@ def minimizer(
         evaluate where they come from.
       stride: steps between two looks at which rows are done: more than one where a step is so quick that looking would
         cost as much. In between every row is stepped on.
-      compilable: whether XLA can compile `step`: no shape in it depends on values. Where XLA pays, a search that no row
-        leaves early (`stride` ≥ `max_steps`) is then one XLA program.
+      compilable: whether XLA can compile `step` on one row, and, if `stride` ≥ `max_steps`, on many: no shape in it
+        depends on values. Where XLA pays, a search that no row leaves early is then one XLA program, and of any other
+        a few rows are searched one by one in one.
 
     Each row keeps the best finite code that it met, the first one included; NaN and infinity never win. Raises
     `InputError` for fewer steps than one.
@@ -108,21 +111,49 @@ def minimizer(
         progress = leap(images, progress)
         return progress, ~_going(progress)
 
-    # Draining changes the batch's size, and XLA would compile for each.
-    compiles = compilable and looks == 1 and xla_pays(generator)
-
-    @tf.function(jit_compile=compiles, input_signature=signature(generator), autograph=False)
-    def minimize(images: tf.Tensor, codes: tf.Tensor) -> Solution:
-        progress = begin(images, codes)
-        if looks == 1:
-            progress = select(_going(progress), leap(images, progress), progress)
-        else:
-            progress = drain(go_on, images, progress, ~_going(progress), looks)[0]
+    def end(images: tf.Tensor, progress: _Progress) -> Solution:
         found = progress.best, progress.least
         if last is not None:
             codes, errors = last(images, progress.own)
             found = select(errors < progress.least, (codes, errors), found)
         return Solution(*found, progress.steps, progress.status)
+
+    def together(images: tf.Tensor, codes: tf.Tensor) -> Solution:
+        progress = begin(images, codes)
+        if looks == 1:
+            progress = select(_going(progress), leap(images, progress), progress)
+        else:
+            progress = drain(go_on, images, progress, ~_going(progress), looks)[0]
+        return end(images, progress)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def alone(row: tuple[tf.Tensor, tf.Tensor]) -> Solution:
+        images, codes = (part[tf.newaxis] for part in row)
+        progress = tf.while_loop(
+            lambda progress: _going(progress)[0],
+            lambda progress: (leap(images, progress),),
+            (begin(images, codes),),
+            maximum_iterations=looks,
+        )[0]
+        return tf.nest.map_structure(lambda part: part[0], end(images, progress))
+
+    compiles = compilable and xla_pays(generator)
+    specs = signature(generator)
+    if looks == 1 or not compiles:
+        return tf.function(together, jit_compile=compiles, input_signature=specs, autograph=False)
+    solution = Solution(
+        tf.TensorSpec(specs[1].shape[1:]), tf.TensorSpec([]), tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)
+    )
+
+    # Draining changes the batch's size, and XLA would compile for each. Of few rows the small operations cost more
+    # than the arithmetic.
+    @tf.function(input_signature=specs, autograph=False)
+    def minimize(images: tf.Tensor, codes: tf.Tensor) -> Solution:
+        return tf.cond(
+            tf.shape(images)[0] > _FEW,
+            lambda: together(images, codes),  # traced first, with its errors as they are
+            lambda: tf.map_fn(alone, (images, codes), fn_output_signature=solution, parallel_iterations=1),
+        )
 
     return minimize
 
