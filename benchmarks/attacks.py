@@ -7,9 +7,7 @@ ART's Carlini–Wagner attacks take hours on 200 images, so they are timed on fe
     python benchmarks/attacks.py --n 20 --steps 5 --iterations 5
 """
 
-import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import art
 import click
 import foolbox
 import keras
@@ -25,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 from art.attacks import evasion
 from art.estimators.classification import TensorFlowV2Classifier
+from machine import RESULTS, watched
 from tabulate import tabulate
 
 import inc_tf as inc
@@ -156,25 +154,25 @@ def summary(rows: list[Row]) -> list[list]:
 @click.option("--iterations", default=20, show_default=True, help="Of Carlini–Wagner, for each constant.")
 @click.option("--full", is_flag=True, help="ART's Carlini–Wagner on all images: hours.")
 @click.option("--checkpoint", default="mnist-classifier", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "results" / "attacks.json")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "attacks.json")
 def main(n: int, steps: int, iterations: int, full: bool, checkpoint: str, out: Path) -> None:
     """Time each attack on the first N test images, by every library that has it."""
+    with watched(out) as record:
+        rows = measured(n, steps, iterations, full, checkpoint)
+        settings = {"n": n, "steps": steps, "iterations": iterations, "full": full, "checkpoint": checkpoint}
+        record |= {"settings": settings, "rows": [row._asdict() for row in rows]}
+    headers = ["attack", "library", "images", "seconds", "success", "distance", "to ours"]
+    click.echo(tabulate(summary(rows), headers=headers))
+
+
+def measured(n: int, steps: int, iterations: int, full: bool, checkpoint: str) -> list:
+    """A row for each run of an attack."""
     model = inc.load(checkpoint)
     data = inc.data.load(inc.checkpoints.card(checkpoint)["dataset"], "test").take(n)
     runs = suite(model, data.bounds, steps, iterations)
     for warm_up in runs["bim"].values():  # traces what is traced once for a model
         warm_up(data.images, data.labels)
-    rows = compare(runs, model, data, full)
-    headers = ["attack", "library", "images", "seconds", "success", "distance", "to ours"]
-    click.echo(tabulate(summary(rows), headers=headers))
-    result = {
-        "settings": {"n": n, "steps": steps, "iterations": iterations, "full": full, "checkpoint": checkpoint},
-        "device": f"{os.cpu_count()} CPU cores ({platform.machine()})",
-        "versions": {"tensorflow": tf.__version__, "foolbox": foolbox.__version__, "art": art.__version__},
-        "rows": [row._asdict() for row in rows],
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    return compare(runs, model, data, full)
 
 
 if __name__ == "__main__":

@@ -11,26 +11,22 @@ it is not installed.
 """
 
 import importlib.util
-import json
 import os
-import platform
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import click
-import keras
 import numpy as np
 import tensorflow as tf
-from projection import flops, in_turn, seconds, table
+from machine import RESULTS, seconds, watched
+from projection import flops, in_turn, table
 
 import inc_tf as inc
 from inc_tf.models.skip import skip_network
 
-RESULT = Path(__file__).parent / "results" / "dip.json"
 SHAPE = (224, 224, 3)
 
 
@@ -151,22 +147,16 @@ REPEATS = 3
 @click.option("--full", is_flag=True, help="The committed sizes rather than the quick ones.")
 def main(full: bool) -> None:
     sizes = FULL if full else QUICK
-    load, started = os.getloadavg()[0], time.perf_counter()
-    result: dict[str, list[dict]] = {
-        "speed": [row for channels, steps in sizes.items() for row in speed(channels, steps)],
-        "batch": batch(64, sizes[64]),
-        "processes": [row for channels, steps in sizes.items() for row in processes(channels, steps)],
-        "memory": memory(),
-    }
-    for title in ("speed", "batch", "processes", "memory"):
-        click.echo(f"{title}:\n{table(result[title])}")
-    context = {"sizes": sizes, "cores": os.cpu_count(), "seconds": time.perf_counter() - started}
-    context["load_before"] = load  # above 0.5 or so, others shared the machine and the times say little
-    versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-    RESULT.write_text(
-        json.dumps({**context, "versions": versions, "agreement": agreement(), **result}, indent=2, default=float)
-        + "\n"
-    )
+    with watched(RESULTS / "dip.json") as record:
+        tables = {
+            "speed": [row for channels, steps in sizes.items() for row in speed(channels, steps)],
+            "batch": batch(64, sizes[64]),
+            "processes": [row for channels, steps in sizes.items() for row in processes(channels, steps)],
+            "memory": memory(),
+        }
+        for title, rows in tables.items():
+            click.echo(f"{title}:\n{table(rows)}")
+        record |= {"sizes": sizes, "agreement": agreement(), **tables}
 
 
 if __name__ == "__main__":

@@ -7,22 +7,19 @@ Writes `benchmarks/results/pairs.json`. PyTorch is skipped by name where it is n
 """
 
 import importlib.util
-import json
 import math
-import os
-from pathlib import Path
 
 import click
 import keras
 import numpy as np
 import tensorflow as tf
-from projection import flops, seconds, table
+from machine import RESULTS, seconds, watched
+from projection import flops, table
 
 import inc_tf as inc
 from inc_tf.attacks.lagrangian import begin
 from inc_tf.attacks.overpowered import PairSearch
 
-RESULT = Path(__file__).parent / "results" / "pairs.json"
 ETA_SQUARED = 2e-4  # a mean squared difference
 
 
@@ -32,6 +29,13 @@ ETA_SQUARED = 2e-4  # a mean squared difference
 @click.option("--repeats", default=3, show_default=True, help="The least time counts.")
 def main(pairs: int, steps: int, repeats: int) -> None:
     """Time the overpowered attack on MNIST's networks."""
+    with watched(RESULTS / "pairs.json") as record:
+        record |= measured(pairs, steps, repeats)
+        click.echo(table(record["rows"]))
+
+
+def measured(pairs: int, steps: int, repeats: int) -> dict:
+    """What the record says of the attack."""
     name = inc.data.mnist_or_digits()
     generator, classifier = inc.load(f"{name}-vae").generator, inc.load(f"{name}-classifier")
     eta = math.sqrt(ETA_SQUARED * math.prod(generator.output_shape[1:]))
@@ -68,10 +72,7 @@ def main(pairs: int, steps: int, repeats: int) -> None:
         }
         for name, time in times.items()
     ]
-    click.echo(table(rows))
-    context = {"dataset": name, "pairs": pairs, "steps": steps, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
-    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-    RESULT.write_text(json.dumps({**context, "versions": versions, "rows": rows}, indent=2) + "\n")
+    return {"dataset": name, "pairs": pairs, "steps": steps, "rows": rows}
 
 
 def step_by_step(

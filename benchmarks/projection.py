@@ -13,9 +13,7 @@ shipped BEGAN on real faces, where CelebA is on disk), `began_speed` (Adam's ste
 """
 
 import importlib.util
-import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -29,6 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from gauss_newton_cg import GaussNewtonCG
+from machine import RESULTS, matmul_gflops, seconds, watched
 from tabulate import tabulate
 
 import inc_tf as inc
@@ -38,31 +37,12 @@ from inc_tf.projection.solvers.protocol import Solver
 from inc_tf.projection.starts import Start
 from inc_tf.training import began as training_began
 
-RESULTS = Path(__file__).parent / "results"
 SECTIONS = {
     "vae": ("speed", "memory", "solvers", "growth"),
     "began": ("began_solvers", "began_faces", "began_speed", "began_training"),
 }
 ALL = [*SECTIONS["vae"], *SECTIONS["began"]]
 T = 2000
-
-
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """The least time of `repeats` calls, after one that is not counted."""
-    call()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
-def matmul_gflops(size: int = 4096) -> float:
-    """The machine's large float32 matrix product, in GFLOP/s."""
-    a = tf.random.stateless_normal([size, size], [0, 0])
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
-    return 2 * size**3 / seconds(lambda: product().numpy(), 5) / 1e9
 
 
 def flops(model: keras.Model) -> int:
@@ -557,25 +537,19 @@ def main(generator: str | None, chosen: tuple[str, ...], full: bool, changed: tu
     name = inc.data.mnist_or_digits()
     vae, data = inc.load(f"{name}-vae"), inc.data.load(name, "test")
     images, labels = data.images[: sizes["images"]], data.labels[: sizes["images"]]
-    RESULTS.mkdir(exist_ok=True)
     for title in sections:
         click.echo(f"{title}:")
-        load = os.getloadavg()[0]
-        started = time.perf_counter()
-        if title == "solvers":
-            attacked = adversarial(name, images, labels)
-            result = solvers(vae.generator, images, sizes, encoder=vae.encoder, attacked=attacked)
-            plot(result, RESULTS / "projection-solvers.png")
-            click.echo(table(result["comparisons"]))
-        else:
-            images_of = data.images if title == "speed" else images
-            result = globals()[title](vae.generator, images_of, sizes)
-            click.echo(table(result["rows"]))
-        context = {"dataset": name, "sizes": sizes, "cores": os.cpu_count(), "seconds": time.perf_counter() - started}
-        context["load_before"] = load  # above 0.5 or so, others shared the machine and the times say little
-        versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
-        record = {"section": title, **context, "versions": versions, **result}
-        (RESULTS / f"projection-{title}.json").write_text(json.dumps(record, indent=2, default=float) + "\n")
+        with watched(RESULTS / f"projection-{title}.json") as record:
+            record |= {"section": title, "dataset": name, "sizes": sizes}
+            if title == "solvers":
+                attacked = adversarial(name, images, labels)
+                record |= solvers(vae.generator, images, sizes, encoder=vae.encoder, attacked=attacked)
+                plot(record, RESULTS / "projection-solvers.png")
+                click.echo(table(record["comparisons"]))
+            else:
+                images_of = data.images if title == "speed" else images
+                record |= globals()[title](vae.generator, images_of, sizes)
+                click.echo(table(record["rows"]))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import click
 import keras
 import numpy as np
 import tensorflow as tf
-from projection import seconds
+from machine import seconds
 from serving_clients import Answers, Server, load, malformed, serving
 from tabulate import tabulate
 

@@ -10,16 +10,19 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf import attacks, data
+from inc_tf import data
+from inc_tf.attacks import METHODS, TARGETS
+from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.differentiable import implicit_with_distances
+from inc_tf.data.scaling import to_bytes
 from inc_tf.defense import InvertAndClassify
-from inc_tf.models import celeba
-from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros, gradients
+from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros
 from inc_tf.serving import export
 from inc_tf.serving.server.rest import Refused, shown
 
@@ -27,70 +30,39 @@ LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 """After how many steps the search is looked at."""
 
 _SAMPLES = 12
-_CLASSES = {"celeb_a": celeba.CLASSES}
+_ATTACKS = {
+    "fgsm": "FGSM: one step",
+    "bim": "BIM: {steps} steps",
+    "pgd": "PGD: {steps} steps",
+    "implicit": "AutoPGD through the projection",
+}
+"""What the page offers, of `METHODS`, in its order and in its words."""
 _FIRST, _BREAKING = "pgd", "implicit"
 _TRIES = 6  # samples among which one is looked for that `_BREAKING` breaks
 _STRENGTHS = (0.2, 0.15, 0.1, 0.05)  # ε of the first view, as shares of the range, until one tells the story
 _LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
-
-
 _ROOM = 0.05  # share of η that an attack through the projection leaves between it and its distance
 _PENALTY = 20.0  # what a distance of η too many counts in the true class's logit
 
 
-class Attack(NamedTuple):
-    """An attack that the page offers.
+def through(defense: InvertAndClassify) -> Callable[[tf.Tensor], Classifier]:
+    """The whole defence for an attack that knows it, and whose images shall not be refused either.
 
-    Attributes:
-      label: its name on the page.
-      knows_defense: whether it is run on the whole defence; else on the classifier.
-      run: ``run(target, images, labels, *, bounds, epsilon, seed) -> images``.
+    Returns: labels ↦ the logits of a projection, with the gradient that the implicit function theorem gives. Where the
+    distance comes close to η, the true class's rises, so that the attack looks for another way.
     """
+    both = implicit_with_distances(defense)
+    limit = math.inf if defense.threshold is None else defense.threshold
 
-    label: str
-    knows_defense: bool
-    run: Callable[..., tf.Tensor]
-
-
-class Through:
-    """The whole defence as a classifier for an attack that knows it, whose images shall not be refused either.
-
-    Logits of the projection, with the gradient that the implicit function theorem gives; where the distance comes close
-    to η, the true class's rises, so that the attack looks for another way.
-    """
-
-    def __init__(self, defense: InvertAndClassify):
-        self._projector = defense.projector
-        generator, classifier = defense.projector.generator, defense.classifier
-        classes = classifier.output_shape[-1]
-        limit = math.inf if defense.threshold is None else defense.threshold
-
-        @tf.function(reduce_retracing=True, autograph=False)
-        def at(images: tf.Tensor, codes: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-            projected = generator(gradients.implicit(generator, images, codes), training=False)
-            distances = tf.sqrt(tf.reduce_sum(tf.square(images - projected), axis=[1, 2, 3]))
-            excess = tf.nn.relu(distances / limit - (1 - _ROOM))
-            true = tf.one_hot(labels, classes)
-            return classifier(projected, training=False) + _PENALTY * true * excess[:, tf.newaxis]
-
-        self._at = at
-
-    def attack(self, images: tf.Tensor, labels: tf.Tensor, **options: Any) -> tf.Tensor:
-        """`attacks.auto_pgd` on one image, [1, H, W, C]."""
-
+    def against(labels: tf.Tensor) -> Classifier:
         def classify(images: tf.Tensor) -> tf.Tensor:
-            return self._at(images, self._projector(tf.stop_gradient(images), seed=0).codes, labels)
+            logits, distances = both(images)
+            excess = tf.nn.relu(distances / limit - (1 - _ROOM))
+            return logits + _PENALTY * tf.one_hot(labels, logits.shape[-1]) * excess[:, tf.newaxis]
 
-        return attacks.auto_pgd(classify, images, labels, loss="margin", **options)
+        return classify
 
-
-ATTACKS = {
-    "fgsm": Attack("FGSM: one step", False, attacks.fgsm),
-    "bim": Attack("BIM: 20 steps", False, attacks.bim),
-    "pgd": Attack("PGD: 40 steps", False, attacks.pgd),
-    "implicit": Attack("AutoPGD through the projection", True, Through.attack),
-}
-"""What the page offers, in its order."""
+    return against
 
 
 class Demonstration:
@@ -112,10 +84,9 @@ class Demonstration:
         self._defense: InvertAndClassify = keras.saving.load_model(path, compile=False, safe_mode=True)
         self._shape: tuple[int, ...] = tuple(self._defense.image_shape)
         self._searches = searches(self._defense)
-        self._targets: dict[bool, Any] = {False: self._defense.classifier}
-        if fast := fast_search(self._defense):
-            self._targets[True] = Through(fast)
-        self._offered = {name: attack for name, attack in ATTACKS.items() if attack.knows_defense in self._targets}
+        fast = fast_search(self._defense)
+        self._through = through(fast) if fast else None
+        self._offered = [name for name in _ATTACKS if self._through or not _knows_defense(name)]
         self._samples = self._choose_samples()
         self._first, self._broken = self._choose_first(), self._choose_broken()
         for attack in self._offered:  # compiles what each needs
@@ -133,10 +104,14 @@ class Demonstration:
             "bounds": list(self.bounds),
             "threshold": self._card["threshold"],
             "solver": self._card["projector"].get("solver"),
-            "classes": _CLASSES.get(self._card["dataset"]),
+            "classes": self._defense.class_names,
             "attacks": [
-                {"name": name, "label": attack.label, "knows_defense": attack.knows_defense}
-                for name, attack in self._offered.items()
+                {
+                    "name": name,
+                    "label": _ATTACKS[name].format(**METHODS[name].settings()),
+                    "knows_defense": _knows_defense(name),
+                }
+                for name in self._offered
             ],
             "samples": [{"image": self._encoded(x), "label": y} for x, y in zip(images, labels, strict=True)],
             "first": self._first,
@@ -168,8 +143,7 @@ class Demonstration:
         classifier = self._defense.classifier
         clean = classifier(images, training=False)
         target = tf.argmax(clean, axis=1) if label is None else tf.constant([label], tf.int64)
-        _, knows, run = ATTACKS[attack]
-        attacked = run(self._targets[knows], images, target, bounds=self.bounds, epsilon=epsilon, seed=seed)
+        attacked = self._attacked(images, target, attack, epsilon, seed)
         yield {
             "event": "attack",
             "label": int(target[0]),
@@ -188,6 +162,16 @@ class Demonstration:
                 "defended": _probabilities(answer.logits),
                 "accepted": not bool(answer.rejected[0]),
             }
+
+    def _attacked(
+        self, images: np.ndarray | tf.Tensor, labels: np.ndarray | tf.Tensor, attack: str, epsilon: float, seed: int = 0
+    ) -> tf.Tensor:
+        method = METHODS[attack]
+        knows = self._through is not None and _knows_defense(attack)
+        target = self._through(labels) if knows else self._defense.classifier  # type: ignore[misc]
+        return method.function(
+            target, images, labels, bounds=self.bounds, epsilon=epsilon, seed=seed, **method.arguments
+        )
 
     def _choose_samples(self) -> tuple[np.ndarray, list[int | None]]:
         """Test images where the data is at hand and may be shown; else images that the generator makes, unlabelled."""
@@ -215,7 +199,7 @@ class Demonstration:
     def _choose_broken(self) -> dict[str, Any] | None:
         """A sample that the attack on the whole defence breaks, and ε; None where none of a few is."""
         epsilon = _STRENGTHS[0] * (self.bounds[1] - self.bounds[0])
-        for i in range(_TRIES if True in self._targets else 0):
+        for i in range(_TRIES if self._through else 0):
             if self._alone_and_behind(i, _BREAKING, epsilon)[1] is False:
                 return {"sample": i, "attack": _BREAKING, "epsilon": epsilon}
         return None
@@ -234,8 +218,7 @@ class Demonstration:
         rows = np.arange(len(images))
         for share in _STRENGTHS:
             epsilon = round(share * (self.bounds[1] - self.bounds[0]), 6)
-            run = ATTACKS[_FIRST].run
-            attacked = run(self._defense.classifier, images, wanted, bounds=self.bounds, epsilon=epsilon, seed=0)
+            attacked = self._attacked(images, wanted, _FIRST, epsilon)
             alone = tf.nn.softmax(self._defense.classifier(attacked, training=False)).numpy()
             answer = self._defense(attacked, seed=0)
             behind = tf.nn.softmax(answer.logits).numpy()
@@ -244,9 +227,7 @@ class Demonstration:
             yield from ((int(i), epsilon) for i in np.argsort(-sure) if sure[i])
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
-        low, high = self.bounds
-        bytes_ = np.clip(np.rint((np.asarray(image) - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
-        return base64.b64encode(bytes_.tobytes()).decode()
+        return base64.b64encode(to_bytes(np.asarray(image), self.bounds).tobytes()).decode()
 
     def _decoded(self, image: Any) -> np.ndarray:
         size = math.prod(self._shape)
@@ -293,6 +274,10 @@ def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
         return defense
     quick = LatentProjector(projector.generator, LevenbergMarquardt(), Zeros())
     return InvertAndClassify(defense.classifier, quick, defense.threshold, defense.bounds)
+
+
+def _knows_defense(attack: str) -> bool:
+    return TARGETS[METHODS[attack].target].searches
 
 
 def _probabilities(logits: tf.Tensor) -> list[float]:
