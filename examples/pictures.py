@@ -2,7 +2,8 @@
 
 `docs/strip.png` and `docs/strip.gif`: a digit, the digit attacked, the projection as the search finds it, and the class
 that it is given; once under an attack on the classifier, once under an attack that knows the defence. MNIST is read as
-the library reads it. `examples/seven.png`: a digit of scikit-learn's, for `inc defend`.
+the library reads it. `docs/faces.png` and `docs/faces.gif`: faces that the generator makes, attacked, and projected by
+the fast search. `examples/seven.png`: a digit of scikit-learn's, for `inc defend`.
 
     python examples/pictures.py
 """
@@ -12,16 +13,20 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import tensorflow as tf
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 import inc_tf as inc
 from inc_tf.attacks.differentiable import implicit
 from inc_tf.data import image_files
+from inc_tf.data.scaling import to_unit
 
 ROOT = Path(__file__).parent.parent
 EPSILON = 0.3
 STEPS = (0, 1, 2, 3, 5, 8, 12, 20, 35, 60, 100, 200, 500, 2000)
 N = 40
+FACES, FACES_EPSILON = 3, 0.1
+FACES_STEPS = (1, 2, 4, 7, 12, 20, 35, 60, 100, 200)
 
 
 def seven() -> None:
@@ -94,6 +99,65 @@ def strip(test: inc.data.Dataset) -> None:
     FuncAnimation(figure, frame, frames=held).save(ROOT / "docs" / "strip.gif", PillowWriter(fps=3), dpi=80)
 
 
+def faces() -> None:
+    """Draw faces that the generator makes under PGD on the classifier, and the fast search that finds them again.
+
+    Shown are the first that the attack misleads, and what the class of each is before it.
+    """
+    fast = inc.load("celeb_a-inc-fast")
+    names, bounds = fast.class_names, fast.bounds
+    codes = np.random.default_rng(0).standard_normal((16, fast.projector.generator.input_shape[1]))
+    made = np.clip(fast.projector.generator(codes.astype(np.float32), training=False), *bounds)
+    labels = fast.classifier(made, training=False).numpy().argmax(axis=1)
+    attacked = inc.attacks.pgd(fast.classifier, made, labels, bounds=bounds, epsilon=FACES_EPSILON, steps=10).numpy()
+    alone = _confidences(fast.classifier(attacked, training=False))
+    chosen = np.flatnonzero(alone.argmax(axis=1) != labels)[:FACES]
+    made, labels, attacked, alone = made[chosen], labels[chosen], attacked[chosen], alone[chosen]
+    searches = []
+    for steps in FACES_STEPS:
+        solver = dataclasses.replace(fast.projector.solver, steps=steps)
+        projector = inc.LatentProjector(fast.projector.generator, solver, fast.projector.start)
+        searches.append(inc.InvertAndClassify(fast.classifier, projector, bounds=bounds)(attacked))
+
+    def said(confidences: np.ndarray) -> str:
+        return f"{names[confidences.argmax()]}, {confidences.max():.0%}"
+
+    figure, cells = plt.subplots(3, len(chosen), figsize=(2.1 * len(chosen), 7.2), layout="constrained")
+    for row, name in zip(cells, ("G(z)", f"attacked, ε = {FACES_EPSILON}", "projection"), strict=True):
+        row[0].set_ylabel(name, fontsize=11)
+    for cell in cells.flat:
+        cell.set(xticks=[], yticks=[])
+        cell.spines[:].set_visible(False)
+    for i, column in enumerate(cells.T):
+        column[0].imshow(_shown(made[i], bounds))
+        column[0].set_xlabel(names[labels[i]])
+        column[1].imshow(_shown(attacked[i], bounds))
+        column[1].set_xlabel(f"alone: {said(alone[i])}", color=_verdict(alone[i].argmax() == labels[i]))
+    pictures = [cell.imshow(np.zeros_like(made[0])) for cell in cells[2]]
+
+    def frame(t: int) -> None:
+        confidences = _confidences(searches[t].logits)
+        for i, (picture, cell) in enumerate(zip(pictures, cells[2], strict=True)):
+            picture.set_data(_shown(searches[t].projections[i].numpy(), bounds))
+            right = confidences[i].argmax() == labels[i]
+            cell.set_xlabel(f"behind INC: {said(confidences[i])}", color=_verdict(right))
+        figure.suptitle(f"the search after {FACES_STEPS[t]} steps", fontsize=11)
+
+    frame(len(FACES_STEPS) - 1)
+    figure.savefig(ROOT / "docs" / "faces.png", dpi=100)
+    held = [*range(len(FACES_STEPS)), *[len(FACES_STEPS) - 1] * 6]
+    FuncAnimation(figure, frame, frames=held).save(ROOT / "docs" / "faces.gif", PillowWriter(fps=3), dpi=56)
+
+
+def _confidences(logits) -> np.ndarray:
+    return tf.nn.softmax(logits).numpy()
+
+
+def _shown(image: np.ndarray, bounds: inc.data.Bounds) -> np.ndarray:
+    """As Matplotlib shows it."""
+    return np.clip(to_unit(image, bounds), 0, 1)
+
+
 def _verdict(right: bool) -> str:
     """Green where the class is right, red where it is not, as colour-blind readers tell them apart."""
     return "#117733" if right else "#cc3311"
@@ -102,3 +166,4 @@ def _verdict(right: bool) -> str:
 if __name__ == "__main__":
     seven()
     strip(inc.data.load("mnist").take(N))
+    faces()
