@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "EncoderProjector",
             "ErrorBelow",
             "FromEncoder",
+            "Interrupted",
             "LatentProjector",
             "LevenbergMarquardt",
             "MovingVariance",

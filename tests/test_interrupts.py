@@ -44,20 +44,21 @@ def test_returns_and_raises_what_the_function_does_under_the_callers_device():
     assert found == [thread]  # elsewhere no interrupt arrives
 
 
-@pytest.mark.parametrize("way", ["call", "predict"])
-def test_ctrl_c_stops_a_search(way):
-    """A search of days; the signal comes out of its generator, once it is on its way."""
-    begun = threading.Event()
+def interrupted(steps: int, at: int) -> inc.InvertAndClassify:
+    """A defence that sends Ctrl-C as its generator is called for the `at`-th time, in a search of `steps`."""
+    calls = [-1]  # of the search; building the defence calls it once
 
     @tf.custom_gradient
     def signalling(x):
-        def note(x):
-            begun.set()
+        def count(x):
+            calls[0] += 1
+            if calls[0] == at:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             return x
 
-        noted = tf.numpy_function(note, [x], tf.float32)
-        noted.set_shape(x.shape)
-        return noted, lambda upstream: upstream
+        counted = tf.numpy_function(count, [x], tf.float32)
+        counted.set_shape(x.shape)
+        return counted, lambda upstream: upstream
 
     generator = keras.Sequential(
         [
@@ -69,14 +70,26 @@ def test_ctrl_c_stops_a_search(way):
         ]
     )
     classifier = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
-    defense = inc.InvertAndClassify(classifier, inc.LatentProjector(generator, inc.Adam(steps=2**30)))
-    begun.clear()
-    killer = threading.Thread(
-        target=lambda: begun.wait() and signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    )
-    killer.start()
-    images = np.full((3, 4, 4, 1), 0.5, np.float32)
+    defense = inc.InvertAndClassify(classifier, inc.LatentProjector(generator, inc.Adam(steps=steps)))
+    calls[0] = 0
+    return defense
+
+
+@pytest.mark.parametrize("way", ["call", "predict"])
+def test_ctrl_c_stops_a_search(way):
+    """A search of days."""
+    defense, images = interrupted(steps=2**30, at=100), np.full((3, 4, 4, 1), 0.5, np.float32)
     with pytest.raises(KeyboardInterrupt):
         defense(images) if way == "call" else defense.predict(images, verbose=0)
-    killer.join()
     assert stopped()
+
+
+def test_ctrl_c_keeps_what_was_done():
+    defense, images = interrupted(steps=2000, at=3000), np.full((600, 4, 4, 1), 0.5, np.float32)
+    with pytest.raises(inc.Interrupted, match=r"^\d+ of 600 images were projected") as stop:
+        defense(images)
+    assert stopped()
+    done = stop.value.projection
+    assert 0 < len(done.images) < 600
+    np.testing.assert_array_equal(done.steps, 2000)
+    np.testing.assert_allclose(done.distances, tf.norm(done.images - 0.5, axis=(1, 2))[:, 0], rtol=1e-4)

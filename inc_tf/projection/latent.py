@@ -13,7 +13,7 @@ from inc_tf.checks import ChecksImages, as_seed
 from inc_tf.errors import InputError
 from inc_tf.fit import check_search, fitted_generator
 from inc_tf.interrupts import interruptible
-from inc_tf.projection.projection import Projection
+from inc_tf.projection.projection import Interrupted, Projection
 from inc_tf.projection.rewriting import up_convolved
 from inc_tf.projection.solvers import Adam
 from inc_tf.projection.solvers.protocol import Solution, Solver, activations
@@ -37,7 +37,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     Called as ``projector(images, seed=None) -> Projection``; the seed is an integer, or int32 [N], one for each image;
     None is 0. The whole search is one compiled graph, in batches as large as memory allows, and an image's projection
     does not depend on the others, but for rounding. Outside a graph, a search of over two seconds shows a bar (unless
-    `keras.config.disable_interactive_logging()`), and Ctrl-C stops it.
+    `keras.config.disable_interactive_logging()`), and Ctrl-C stops it: the batches that are done are in the
+    `projection` of the `Interrupted` that it raises.
     Raises `InputError` for a generator that does not map codes to images, that has no gradient or whose codes have no
     dimension (`inc_tf.fit` says what is mended), for a solver or start that is none, and for images that are not
     float32 [N, H, W, C] of the generator's size, or that are not finite.
@@ -85,18 +86,27 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         bar = tqdm(
             total=n, desc="project", unit="image", delay=2, mininterval=1, miniters=0, leave=False, disable=quiet
         )
+        found: list[Projection] = []
+
+        def joined() -> Projection:
+            return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
+
         with bar as shown:
 
-            def in_turn() -> list[Projection]:
-                shared, found = self._shared(first), []
+            def in_turn() -> None:
+                shared = self._shared(first)
                 for start in range(0, n, size):
                     rows = tf.minimum(tf.range(start, start + size), n - 1)
                     found.append(project(tf.gather(images, rows), tf.gather(seeds, rows), *shared))
                     shown.update(min(size, n - start))
-                return found
 
-            found = interruptible(in_turn, waiting=lambda: shown.update(0))
-        return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
+            try:
+                interruptible(in_turn, waiting=lambda: shown.update(0))
+            except KeyboardInterrupt:
+                if not found:
+                    raise
+                raise Interrupted(joined(), n) from None
+        return joined()
 
     def _seed_by_seed(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
         """The images of each seed by themselves: they share what the start prepares from it."""

@@ -39,3 +39,17 @@ class Projection(NamedTuple):
     def converged(self) -> tf.Tensor:
         """Whether the search stopped by its own rule, bool [N]."""
         return tf.equal(self.status, Status.CONVERGED)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a projection, some of whose batches were done.
+
+    Attributes:
+      projection: that of the first images, as many as were done.
+    """
+
+    def __init__(self, projection: Projection, n: int):
+        self.projection = projection
+        super().__init__(
+            f"{len(projection.images)} of {n} images were projected; this exception's `projection` has them."
+        )
