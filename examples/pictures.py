@@ -54,7 +54,7 @@ def search(images: np.ndarray) -> list[inc.Classification]:
         solver = dataclasses.replace(paper.projector.solver, steps=max(steps, 1))
         # A rate of next to nothing shows the start.
         solver = solver if steps else dataclasses.replace(solver, learning_rate=1e-9)
-        projector = inc.LatentProjector(paper.projector.generator, solver, paper.projector.start)
+        projector = paper.projector.with_solver(solver)
         found.append(inc.InvertAndClassify(paper.classifier, projector, paper.threshold)(images))
     return found
 
@@ -116,7 +116,7 @@ def faces() -> None:
     searches = []
     for steps in FACES_STEPS:
         solver = dataclasses.replace(fast.projector.solver, steps=steps)
-        projector = inc.LatentProjector(fast.projector.generator, solver, fast.projector.start)
+        projector = fast.projector.with_solver(solver)
         searches.append(inc.InvertAndClassify(fast.classifier, projector, bounds=bounds)(attacked))
 
     def said(confidences: np.ndarray) -> str:

@@ -322,9 +322,7 @@ def _limited(defense: keras.Model, steps: int) -> keras.Model:
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
     if hasattr(projector, "solver"):
-        shorter = type(projector)(
-            projector.generator, dataclasses.replace(projector.solver, steps=steps), projector.start
-        )
+        shorter = projector.with_solver(dataclasses.replace(projector.solver, steps=steps))
     elif hasattr(projector, "steps"):
         shorter = type(projector).from_config({**projector.get_config(), "steps": steps})
     else:

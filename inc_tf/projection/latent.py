@@ -1,7 +1,8 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -59,6 +60,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
         self._kept: dict[tuple, tuple[tf.Tensor, ...]] = {}
+        self._held: tuple[int, list[tf.Variable]] | None = None
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.
         shared = [tf.TensorSpec(part.shape, part.dtype) for part in self._prepare.get_concrete_function().outputs]
         seeds = tf.TensorSpec([None], tf.int32)
@@ -75,7 +77,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         if tf.executing_eagerly():
             found = self._watched(images, seeds, first)
         else:
-            found = self._project(images, seeds, *self._prepare(first))
+            found = self._project(images, seeds, *self._prepared(first))
         return tf.nest.map_structure(tf.stop_gradient, found)
 
     def _watched(self, images: tf.Tensor, seeds: tf.Tensor, first: tf.Tensor) -> Projection:
@@ -117,6 +119,35 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         order = tf.argsort(tf.concat(rows, axis=0))
         return Projection(*(tf.gather(tf.concat(parts, axis=0), order) for parts in zip(*found, strict=True)))
 
+    @contextmanager
+    def held(self, seed: int = 0) -> Iterator[list[tf.Variable]]:
+        """Graphs that are traced in this context read what the start prepares for `seed` from variables.
+
+        `Nearest` makes 4,096 images for each seed, far more work than one search; other graphs do so in every call.
+        Gives the variables, for whoever saves the graph; none where the start prepares nothing.
+        """
+        parts = [tf.Variable(part, trainable=False) for part in self._shared(tf.constant(seed))]
+        self._held = (seed, parts) if parts else None
+        try:
+            yield parts
+        finally:
+            self._held = None
+
+    def _prepared(self, seed: tf.Tensor) -> Sequence[tf.Tensor]:
+        """What the start prepares, inside a graph."""
+        if self._held is None:
+            return self._prepare(seed)
+        known, parts = self._held
+        return tf.cond(
+            tf.equal(seed, known), lambda: [tf.identity(part) for part in parts], lambda: list(self._prepare(seed))
+        )
+
+    def with_solver(self, solver: Solver) -> "LatentProjector":
+        """The projector with another solver. Both share what their start prepares outside a graph."""
+        other = type(self)(self.generator, solver, self.start)
+        other._kept = self._kept  # noqa: SLF001  (of the same class)
+        return other
+
     def _shared(self, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """What the start prepares, kept for as long as the generator's weights stay as they are; the oldest seed's goes
         where memory ends.
@@ -124,7 +155,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         weights = tuple(float(tf.reduce_sum(weight)) for weight in self.generator.weights)
         key = (int(seed), *weights)
         if key not in self._kept:
-            self._kept = {k: parts for k, parts in self._kept.items() if k[1:] == weights}
+            for other in [other for other in self._kept if other[1:] != weights]:
+                del self._kept[other]
             shared = _unrecorded(self._prepare)(seed)
             room = _MEMORY // max(1, sum(4 * math.prod(part.shape) for part in shared))
             while len(self._kept) >= max(1, room):

@@ -19,6 +19,7 @@ import tensorflow as tf
 from inc_tf import checkpoints, data, zoo
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
+from inc_tf.projection import LatentProjector
 from inc_tf.saving import configuration, load_file
 from inc_tf.serving.answer import SIGNATURES, fields, outputs
 
@@ -125,10 +126,12 @@ def _placed(written: Path, folder: Path, facts: dict) -> Path:
 
 def _save(defense: InvertAndClassify, folder: Path, dtype: str, card: Path) -> None:
     module = tf.Module()
-    module.weights = [variable.value for variable in defense.variables]
     card.touch()  # its version is not known yet
     module.card = tf.saved_model.Asset(str(card))
-    tf.saved_model.save(module, str(folder), signatures=signatures(defense, dtype))
+    searches = isinstance(defense.projector, LatentProjector)
+    with defense.projector.held() if searches else contextlib.nullcontext([]) as held:
+        module.weights = [*(variable.value for variable in defense.variables), *held]
+        tf.saved_model.save(module, str(folder), signatures=signatures(defense, dtype))
     (folder / KERAS_FILE).parent.mkdir()
     defense.save(folder / KERAS_FILE)
 

@@ -162,6 +162,24 @@ def test_celeba_is_exported_once_its_checkpoints_are_there(tmp_path, monkeypatch
     assert {name.decode() for name in found["class_name"].numpy()} <= {"female", "male"}
 
 
+def test_candidates_of_seed_0_are_exported_and_those_of_others_made_anew(tmp_path, classifier, vae, digits):
+    projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(2), inc.Nearest(candidates=37))
+    defense = inc.InvertAndClassify(classifier, projector)
+    loaded = tf.saved_model.load(str(export.export(defense, tmp_path, "nearest")))
+    assert [37, 20] in [weight.shape.as_list() for weight in loaded.weights]
+    images = tf.constant(digits.images[:9])
+    for seed in (0, 1):
+        found = loaded.signatures["project"](images=images, seed=tf.constant(seed))
+        np.testing.assert_array_equal(found["code"], defense(images, seed=seed).codes)
+    vae_before = vae.generator.get_weights()
+    try:
+        vae.generator.set_weights([weight / 2 for weight in vae_before])
+        again = tf.function(lambda images: defense(images, seed=0).codes, autograph=False)
+        np.testing.assert_array_equal(again(images), defense(images, seed=0).codes)  # nothing is held any more
+    finally:
+        vae.generator.set_weights(vae_before)
+
+
 def test_rejects_seeds_that_differ(classifier, vae, digits):
     projector = inc.LatentProjector(vae.generator, inc.Adam(steps=2))
     graphs = export.signatures(inc.InvertAndClassify(classifier, projector))

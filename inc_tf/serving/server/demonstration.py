@@ -252,7 +252,7 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
     solver: Any = projector.solver
 
     def cut(steps: int) -> InvertAndClassify:
-        shorter = LatentProjector(projector.generator, dataclasses.replace(solver, steps=steps), projector.start)
+        shorter = projector.with_solver(dataclasses.replace(solver, steps=steps))
         return InvertAndClassify(defense.classifier, shorter, defense.threshold, defense.bounds)
 
     return {**{steps: cut(steps) for steps in LOOKS if steps < solver.steps}, solver.steps: defense}

@@ -17,6 +17,7 @@ from serving_clients import Server, ask, load, malformed, serving
 from serving_fuzz import under_fire
 
 from inc_tf.cli.main import main
+from inc_tf.serving.server.run import bound
 
 CLIENTS = 64
 
@@ -122,6 +123,13 @@ def test_a_request_without_its_headers_is_closed(server):
             head, body = answered(raw)
             assert head.startswith("HTTP/1.1 408 ")
             assert json.loads(body)["error"] == "The request's headers did not come within 10 s"
+
+
+def test_connections_send_at_once():
+    with bound("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_more_connections_than_there_may_be_lock_nobody_out(server):
