@@ -5,9 +5,11 @@ import os
 import resource
 import signal
 import socket
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import uvicorn
 
 from inc_tf.errors import InputError
@@ -46,6 +48,8 @@ def serve(
     Raises `InputError` where the address cannot be bound, there is no model, or too few files may be open.
     """
     listening = bound(host, port)
+    keras.config.disable_interactive_logging()  # a log has no use for progress bars
+    warnings.filterwarnings("ignore", "Of the values of G")  # said when the defence was built
     with contextlib.closing(listening):
         _make_room_for_files(limits.connections + _BACKLOG + _OTHER_FILES)
         names = hosts(host, allowed_hosts)
