@@ -4,6 +4,8 @@ What lies on the range is where a projection leaves it: the search is followed t
 it is met with an image that the defence vouches for. This is how Athalye, Carlini and Wagner (2018) broke Defense-GAN.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -77,7 +79,8 @@ def latent(
     if distance is not None:
         check_positive(distance=distance)
     seed = 0 if seed is None else seed
-    search = _Search(defense, bounds, epsilon, norm, steps, learning_rate, multiplier_rate)
+    rates = {"learning_rate": learning_rate, "multiplier_rate": multiplier_rate}
+    search = _search(defense, bounds, epsilon, norm, steps, **rates)
 
     def attack(images: tf.Tensor, labels: tf.Tensor, *offsets: tf.Tensor) -> tf.Tensor:
         clean = defense.projector(images, seed=seed)
@@ -100,39 +103,38 @@ def _wrong(defense, images, labels, seed: int, reprojections: int) -> tf.Tensor:
     return tf.add_n([margin(labels, defense(images, seed=one).logits) for one in seeds]) / reprojections
 
 
-class _Search:
-    """The ascent of one defence and ball."""
+def _search(
+    defense: InvertAndClassify,
+    bounds: Bounds,
+    epsilon: float,
+    norm: float,
+    steps: int,
+    **rates: float,
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+    """The ascent of one defence and ball: from images, labels, first codes and allowed distances to the points of the
+    ball closest to the best G(z), float32 [N, H, W, C].
+    """
+    generator, classifier = defense.projector.generator, defense.classifier
 
-    def __init__(self, defense, bounds, epsilon, norm, steps, learning_rate, multiplier_rate):
-        self.generator, self.classifier = defense.projector.generator, defense.classifier
-        self.bounds, self.epsilon, self.norm, self.steps = bounds, epsilon, norm, steps
-        self.learning_rate, self.multiplier_rate = learning_rate, multiplier_rate
+    def nearest(generated: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        change = tf.clip_by_value(generated, *bounds) - images
+        if norm == np.inf:
+            return images + tf.clip_by_value(change, -epsilon, epsilon)
+        length = tf.norm(tf.reshape(change, [tf.shape(change)[0], -1]), axis=1)
+        return images + change * column(tf.minimum(1.0, tf.math.divide_no_nan(epsilon, length)))
 
     @tf.function(reduce_retracing=True, autograph=False)
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
-        """The points of the ball next to the best G(z), float32 [N, H, W, C]."""
-
+    def search(images: tf.Tensor, labels: tf.Tensor, codes: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         def objective(codes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            generated = self.generator(codes, training=False)
-            value = tf.cast(margin(labels, self.classifier(generated, training=False)), tf.float32)
-            off = tf.reduce_sum(tf.math.squared_difference(generated, self._nearest(generated, images)), axis=[1, 2, 3])
+            generated = generator(codes, training=False)
+            value = tf.cast(margin(labels, classifier(generated, training=False)), tf.float32)
+            off = tf.reduce_sum(tf.math.squared_difference(generated, nearest(generated, images)), axis=[1, 2, 3])
             return value, off / tf.square(allowed) - 1.0
 
-        last = lagrangian.ascend(
-            objective,
-            lagrangian.begin(codes),
-            self.steps,
-            learning_rate=self.learning_rate,
-            multiplier_rate=self.multiplier_rate,
-        )
-        return self._nearest(self.generator(last.best, training=False), images)
+        last = lagrangian.ascend(objective, lagrangian.begin(codes), steps, **rates)
+        return nearest(generator(last.best, training=False), images)
 
-    def _nearest(self, generated: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        change = tf.clip_by_value(generated, *self.bounds) - images
-        if self.norm == np.inf:
-            return images + tf.clip_by_value(change, -self.epsilon, self.epsilon)
-        length = tf.norm(tf.reshape(change, [tf.shape(change)[0], -1]), axis=1)
-        return images + change * column(tf.minimum(1.0, tf.math.divide_no_nan(self.epsilon, length)))
+    return search
 
 
 register(

@@ -26,9 +26,7 @@ def test_an_infeasible_row_keeps_the_codes_closest_to_feasible():
     def never(codes):
         return tf.reduce_sum(codes, axis=1), tf.reduce_sum(tf.square(codes), axis=1) + 1.0
 
-    state = ascend(
-        never, lagrangian.begin(tf.constant([[3.0, 0.0]])), 2000, learning_rate=0.01, multiplier_rate=1.0
-    )
+    state = ascend(never, lagrangian.begin(tf.constant([[3.0, 0.0]])), 2000, learning_rate=0.01, multiplier_rate=1.0)
     np.testing.assert_allclose(state.excess, 1.0, atol=0.01)
     np.testing.assert_allclose(state.best, 0.0, atol=0.05)
 
