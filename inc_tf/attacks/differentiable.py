@@ -212,9 +212,10 @@ def _own_answers(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
             return _mean(defense(drawn, seed=given).logits if projects else defense(drawn), range(draws))
 
         return vote
-    answer = (lambda images: defense(images).logits) if projects else defense
+    if projects:
+        return lambda images: defense(images).logits  # its search keeps what the start prepares; a graph would not
     images = tf.TensorSpec([None, *parts["classifier"].input_shape[1:]], tf.float32)
-    return tf.function(answer, input_signature=[images], autograph=False)  # one graph for every batch
+    return tf.function(defense, input_signature=[images], autograph=False)  # one graph for every batch
 
 
 def _autoencoder(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
