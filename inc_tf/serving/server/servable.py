@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -55,8 +56,8 @@ class Servable:
         self.image_shape: tuple[int, ...] = tuple(images.shape[1:])
         self.dtype = np.dtype(images.dtype.as_numpy_dtype)
         graphs = [signature.graph.as_graph_def() for signature in self._signatures.values()]
-        self._xla = any(f.attr["_XlaMustCompile"].b for graph in graphs for f in graph.library.function)
-        for size in SIZES if self._xla else (1,):
+        self._by_size = any(_compiled_by_size(f) for graph in graphs for f in graph.library.function)
+        for size in SIZES if self._by_size else (1,):
             blank = np.full([size, *self.image_shape], self.range[0], self.dtype)
             for signature in self._signatures:
                 self.run(signature, blank, 0)
@@ -72,7 +73,7 @@ class Servable:
     def run(self, signature: str, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         """The signature's answers for at most `SIZES[-1]` images, [N, H, W, C]."""
         n = len(images)
-        size = next(size for size in SIZES if size >= n) if self._xla else n
+        size = next(size for size in SIZES if size >= n) if self._by_size else n
         padded = images[np.minimum(np.arange(size), n - 1)]
         answer = self._signatures[signature](images=tf.constant(padded), seed=tf.constant(seed))
         return {name: part.numpy()[:n] for name, part in answer.items()}
@@ -96,6 +97,12 @@ class Servable:
     def _specs(self, name: str) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
         signature = self._signatures[name]
         return signature.structured_input_signature[1], signature.structured_outputs
+
+
+def _compiled_by_size(function: Any) -> bool:
+    """Whether XLA compiles this function of a graph, a FunctionDef, once for each size of a batch."""
+    shapes = [shape for arg in function.arg_attr.values() for shape in arg.attr["_output_shapes"].list.shape]
+    return function.attr["_XlaMustCompile"].b and any(dim.size < 0 for shape in shapes for dim in shape.dim)
 
 
 def _no_constant(name: str) -> None:
