@@ -7,6 +7,7 @@ with the blocks that are missing, in any order, and memory does not grow with th
 import functools
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -110,13 +111,15 @@ def _compute(
 ) -> None:
     ray = cluster.connect(address)
     room, needs = cluster.room(ray)
+    # It warns that it has no bar, and says when it is done; what is set on "ray.data" itself, it sets anew.
+    logging.getLogger("ray.data._internal").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     ray.data.DataContext.get_current().print_on_execution_start = False
     tasks = ray.data.from_items([asdict(one) for one in missing], override_num_blocks=len(missing))
     done = tasks.map(
         Projector,
         fn_constructor_args=(made, agreement, plugins.loaded(), str(out.resolve()), seed),
-        concurrency=min(room, len(missing)),
+        compute=ray.data.ActorPoolStrategy(size=min(room, len(missing))),
         **needs,
     )
     with tqdm(total=sum(one.count for one in missing), desc="project", unit="image", disable=quiet) as bar:
