@@ -129,7 +129,12 @@ def to_foolbox(
     except ModuleNotFoundError as error:
         raise InputError("to_foolbox needs Foolbox: pip install foolbox.") from error
 
-    return foolbox.TensorFlowModel(Logits(defense, stand_in, rejection), bounds=defense.bounds)
+    return foolbox.TensorFlowModel(Logits(defense, stand_in, rejection), bounds=defense.bounds, device=device())
+
+
+def device() -> str:
+    """Where Foolbox computes. It finds the same by itself, by a function that TensorFlow calls deprecated."""
+    return "/GPU:0" if tf.config.list_physical_devices("GPU") else "/CPU:0"
 
 
 def accepted_and_wrong(defense: InvertAndClassify, labels: tf.Tensor) -> foolbox.criteria.Misclassification:

@@ -81,6 +81,12 @@ def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     assert_one_sentence(done.stderr, "is truncated or altered")
 
 
+def test_an_attack_of_foolbox_writes_nothing_to_stderr():
+    done = inc("attack", "boundary", "--defense", "digits", "--n", "1", "--epsilon", "0.2")
+    assert "digits-inc-fast" in done.stdout
+    assert done.stderr == ""
+
+
 def test_a_warning_is_one_sentence(tmp_path):
     training.train("digits-vae", steps=3, run_dir=tmp_path)
     (tmp_path / "state" / "ckpt-3.index").write_bytes(b"")
