@@ -320,7 +320,11 @@ _COUNTS = {"parquet": _parquet_rows, "tfrecord": _tfrecord_rows}
 def _read_folder(block: Block) -> Iterator[tuple[str, bytes]]:
     root = Path(block.source)
     for file in _listed(root)[block.first : block.first + block.count]:
-        yield str(file.relative_to(root)), file.read_bytes()
+        try:
+            encoded = file.read_bytes()
+        except OSError:  # it is skipped, as what is not an image is
+            encoded = b""
+        yield str(file.relative_to(root)), encoded
 
 
 _listed = functools.cache(_files)
