@@ -57,6 +57,11 @@ class Logits(keras.Model):
             raise InputError(
                 f"rejection is {rejection!r}; it must be one of {', '.join(map(repr, get_args(Rejection)))}."
             )
+        if stand_in is not None and not callable(stand_in):
+            raise InputError(
+                f"The stand-in is {stand_in!r}; it must be a function of images, "
+                "inc.attacks.differentiable.implicit(defense) say."
+            )
         if stand_in is None:
             warnings.warn(
                 "Without a stand-in the gradient is BPDA's, through the identity, which proves little; "
