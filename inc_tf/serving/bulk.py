@@ -27,6 +27,7 @@ from inc_tf.errors import InputError
 from inc_tf.evaluation import cluster
 from inc_tf.saving import configuration, write_text
 from inc_tf.serving import answer
+from inc_tf.serving.image_files import printable
 
 BLOCK = 512
 """Images a block: of MNIST 2 MiB of projections, of CelebA 24."""
@@ -89,6 +90,8 @@ def project(
     _check_apart(Path(source), out)
     listing = list(_listing(source))
     cut = list(blocks(source, block))
+    if not cut:
+        raise InputError(f"{source!r} has no image in it.")
     declared, named = zoo.understand(name)
     made: dict[str, Any] = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
     defense = zoo.projecting(zoo.load(**made), name)
@@ -235,8 +238,8 @@ def _listing(source: str) -> Iterator[dict]:
         return
     for file in _files(path) if path.is_dir() else [path]:
         about = file.stat()
-        name = str(file.relative_to(path)) if path.is_dir() else file.name
-        yield {"name": name, "size": about.st_size, "time": about.st_mtime_ns}
+        name = file.relative_to(path) if path.is_dir() else file.name
+        yield {"name": printable(Path(name)), "size": about.st_size, "time": about.st_mtime_ns}
 
 
 def _files(root: Path) -> list[Path]:
@@ -324,7 +327,7 @@ def _read_folder(block: Block) -> Iterator[tuple[str, bytes]]:
             encoded = file.read_bytes()
         except OSError:  # it is skipped, as what is not an image is
             encoded = b""
-        yield str(file.relative_to(root)), encoded
+        yield printable(file.relative_to(root)), encoded
 
 
 _listed = functools.cache(_files)

@@ -82,6 +82,23 @@ def test_a_quiet_run_writes_nothing_to_stderr(encoded, tmp_path):
     assert done.stderr == ""
 
 
+def test_a_file_without_an_image_is_one_sentence(tmp_path):
+    (tmp_path / "empty.tfrecord").write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty\.tfrecord' has no image in it"):
+        bulk.project(str(tmp_path / "empty.tfrecord"), tmp_path / "out", "digits")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_reads_nothing_exits_with_1_and_names_what_it_skipped(ray_here, tmp_path):
+    (tmp_path / "in").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.png")).write_bytes(b"no image")
+    (tmp_path / "in" / "unreadable.png").symlink_to("/proc/self/mem")
+    done = CliRunner().invoke(main, ["project", str(tmp_path / "in"), str(tmp_path / "out"), *OPTIONS])
+    assert done.exit_code == 1
+    assert done.stdout.startswith("0 images")
+    assert r"2 cannot be read and were skipped: unreadable.png, \xff.png" in done.stderr
+
+
 @pytest.mark.slow
 def test_killed_run_does_what_is_missing_and_nothing_twice(run):
     folder, summary, out = run
