@@ -1,7 +1,9 @@
 """Checks of what callers hand in: one sentence that names the value and what would be right."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -21,10 +23,12 @@ class ChecksImages:
     bounds: Bounds | None = None
 
     def __call__(self, images, *args, **kwargs):
-        if not isinstance(images, keras.KerasTensor):
+        if isinstance(images, keras.KerasTensor):  # where a model is put together, which has no values yet
+            check_form(tf.TensorSpec(images.shape, images.dtype), self.image_shape, self.bounds)
+        else:
             images = as_images(images)
             check_images(images, self.image_shape, self.bounds)
-            as_seed(kwargs.get("seed"))
+            _check_seeds(as_seed(kwargs.get("seed")), images)
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
 
@@ -44,7 +48,7 @@ def as_images(images) -> tf.Tensor:
 
 def as_seed(seed) -> tf.Tensor:
     """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for others than integers."""
-    if tf.is_tensor(seed):
+    if tf.is_tensor(seed) and not hasattr(seed, "numpy"):  # inside a graph
         return tf.cast(seed, tf.int32)
     values = np.asarray(0 if seed is None else seed)
     if values.ndim > 1 or values.dtype.kind not in "iu" or np.any((values < -(2**31)) | (values >= 2**31)):
@@ -54,11 +58,29 @@ def as_seed(seed) -> tf.Tensor:
     return tf.constant(values, tf.int32)
 
 
+def check_scale(images: tf.Tensor, bounds: Bounds) -> None:
+    """Refuse images of another range than `bounds`; an attack's may leave it by a thousandth of its width."""
+    if not tf.executing_eagerly() or not len(images):
+        return
+    low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
+    slack = 1e-3 * (bounds[1] - bounds[0])
+    if low < bounds[0] - slack or high > bounds[1] + slack:
+        raise InputError(
+            f"Images have values from {low:g} to {high:g}; they must lie in [{bounds[0]:g}, {bounds[1]:g}]."
+        )
+
+
+def _check_seeds(seed: tf.Tensor, images: tf.Tensor) -> None:
+    n = images.shape[0]
+    if seed.shape.rank == 1 and None not in (n, seed.shape[0]) and seed.shape[0] != n:
+        raise InputError(f"There are {seed.shape[0]} seeds and {n} images; give one seed, or one for each image.")
+
+
 def check_bounds(bounds) -> Bounds:
     """The bounds as two floats; raises `InputError` for what is not (lowest, highest) value of a pixel."""
     try:
         low, high = (math.nan if isinstance(end, str | bool) else float(end) for end in bounds)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"The bounds are {bounds}; they must be (lowest, highest) value of a pixel.")
@@ -95,8 +117,25 @@ def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds 
 
     Raises `InputError`: not four dimensions, another height, width or channel count, integers, no image at all, NaN or
     infinity, values outside the bounds. Inside a graph, values can only be checked as it runs: there they raise
-    `tf.errors.InvalidArgumentError` with the same sentence.
+    `tf.errors.InvalidArgumentError` with the same sentence, of which `sentences_of_graphs` makes an `InputError`.
     """
+    check_form(images, shape, bounds)
+    _check_values(images, bounds)
+
+
+@contextmanager
+def sentences_of_graphs() -> Iterator[None]:
+    """Raises what `check_images` says inside a graph as `InputError`, without TensorFlow's report on the graph."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if said := re.search(r"Images (contain NaN or infinity|have values outside \[[^]]*\])[^.\]]*\.", error.message):
+            raise InputError(said[0]) from error
+        raise
+
+
+def check_form(images: tf.Tensor | tf.TensorSpec, shape: Sequence[int | None], bounds: Bounds | None) -> None:
+    """What `check_images` refuses by shape and type alone."""
     wanted = "[N, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if images.shape.rank != 4:
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}, a batch of them.")
@@ -109,7 +148,6 @@ def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds 
     if not images.dtype.is_floating:
         scale = "" if bounds is None else f", scaled to [{bounds[0]:g}, {bounds[1]:g}]"
         raise InputError(f"Images are {images.dtype.name}; they must be float32{scale}.")
-    _check_values(images, bounds)
 
 
 def _check_values(images: tf.Tensor, bounds: Bounds | None) -> None:
@@ -130,5 +168,5 @@ def _check_values(images: tf.Tensor, bounds: Bounds | None) -> None:
         )
 
 
-def _shape(images: tf.Tensor) -> list[int | None]:
+def _shape(images: tf.Tensor | tf.TensorSpec) -> list[int | None]:
     return images.shape.as_list()

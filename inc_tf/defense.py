@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,7 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.checks import ChecksImages, as_images, check_bounds, check_images
+from inc_tf.checks import (
+    ChecksImages,
+    as_images,
+    check_bounds,
+    check_count,
+    check_images,
+    sentences_of_graphs,
+)
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.fit import check_defense, check_projector, fitted_classifier, weights_follow
@@ -148,7 +155,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         if threshold is not None:
             try:
                 value = math.nan if isinstance(threshold, str | bool) else float(threshold)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 value = math.nan
             if not (math.isfinite(value) and value > 0):
                 raise InputError(
@@ -175,12 +182,43 @@ class InvertAndClassify(ChecksImages, keras.Model):
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Classification:
         """`Classification` of arrays; as Keras's, and Ctrl-C stops it at once. Raises `InputError` as a call does."""
+        if batch_size is not None:
+            check_count(batch_size=batch_size)
+        if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
+            raise InputError("The data set of images is empty; it must hold at least one batch.")
         if not (isinstance(x, tf.data.Dataset | keras.utils.PyDataset) or hasattr(x, "__next__")):
             x = as_images(x)
             check_images(x, self.image_shape, self.bounds)
             x = x.numpy()
         predict = super().predict
-        return interruptible(lambda: predict(x, batch_size, verbose, steps, callbacks))
+        with sentences_of_graphs():
+            return interruptible(lambda: predict(x, batch_size, verbose, steps, callbacks))
+
+    def evaluate(self, *args, **kwargs):
+        """As Keras's, on the logits. Raises `InputError` as a call does."""
+        with sentences_of_graphs():
+            return super().evaluate(*args, **kwargs)
+
+    def save(self, *args, **kwargs) -> None:
+        """As Keras's. Raises `InputError` where two of its models share a weight, which loading would lose."""
+        owners: dict[int, str] = {}
+        for name, model in self._models():
+            for weight in model.weights:
+                if (owner := owners.setdefault(id(weight), name)) != name:
+                    raise InputError(
+                        f"The {owner} and the {name} share the weight {weight.path!r}, of which a .keras file holds "
+                        f"one: give one of them a copy, copied = keras.models.clone_model({name}); "
+                        f"copied.set_weights({name}.get_weights())."
+                    )
+        super().save(*args, **kwargs)
+
+    def _models(self) -> Iterator[tuple[str, keras.Model]]:
+        """The models of its parts, by their role."""
+        yield "classifier", self.classifier
+        for part in (self.projector, getattr(self.projector, "start", None)):
+            for role in ("generator", "encoder"):
+                if (model := getattr(part, role, None)) is not None:
+                    yield role, model
 
     def compile(self, *args, jit_compile="auto", **kwargs) -> None:
         """As Keras's, but for ``jit_compile=True``: raises `InputError`, a search decides for itself where XLA pays."""
@@ -244,11 +282,22 @@ def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> fl
 
     Raises `InputError` for another rate, and for distances that are not [N], N ≥ 1, or not finite.
     """
-    distances = np.sort(np.asarray(clean_distances, np.float32))
-    if not 0 <= false_rejection_rate < 1:
+    try:
+        rate = float(false_rejection_rate)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not 0 <= rate < 1:
         raise InputError(f"The false-rejection rate is {false_rejection_rate}; it must be in [0, 1).")
+    try:
+        distances = np.asarray(clean_distances, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The distances are a {type(clean_distances).__name__}; they must be numbers, [N], as "
+            "defense.predict(images).distances is."
+        ) from error
     if distances.ndim != 1 or not len(distances) or not np.isfinite(distances).all():
         raise InputError(f"The distances have shape {distances.shape}; they must be [N], N ≥ 1, and finite.")
+    distances = np.sort(distances)
     # The share as it was written, since 0.29 · 100 is 28.999… in binary.
-    rejected = math.floor(Fraction(str(float(false_rejection_rate))) * len(distances))
+    rejected = math.floor(Fraction(str(rate)) * len(distances))
     return float(np.nextafter(distances[len(distances) - rejected - 1], np.float32(np.inf)))

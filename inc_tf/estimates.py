@@ -26,9 +26,10 @@ def share(successes: np.ndarray) -> Estimate:
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """The mean of float [N], N ≥ 2, with Student's t interval."""
+    """The mean of float [N], N ≥ 1, with Student's t interval, whose ends are NaN for one value."""
     values = np.asarray(values, np.float64)
-    value, margin = values.mean(), stats.sem(values) * stats.t.ppf(0.975, values.size - 1)
+    value = values.mean()
+    margin = stats.sem(values) * stats.t.ppf(0.975, values.size - 1) if values.size > 1 else np.nan
     return Estimate(float(value), float(value - margin), float(value + margin), values.size)
 
 

@@ -164,6 +164,11 @@ def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -
     return _wrapped(graph, shape, before, [] if len(codes) == 1 else [keras.layers.Flatten(dtype="float32")])
 
 
+def fitted_network(network: keras.Layer) -> keras.Model:
+    """`network`, of an untrained prior, as a keras.Model of one input and one output. Raises `InputError`."""
+    return _graph(network, "network", None)
+
+
 def check_projector(projector: keras.Layer) -> None:
     """Refuse what is not a projector, a generator or a classifier above all. Raises `InputError`."""
     if _is_functional(projector) or not isinstance(projector, keras.Layer):
@@ -380,7 +385,14 @@ def _check_kind(model: Any, role: str) -> None:
     said = f"The {role} is a {kind}; it must be a keras.Model"
     if isinstance(model, str) or hasattr(model, "__fspath__"):
         raise InputError(f"The {role} is a path, {str(model)!r}; load it: keras.saving.load_model({str(model)!r}).")
-    if callable(model) and type(model).__module__ in ("builtins", "functools", "__main__"):
+    if hasattr(model, "signatures"):
+        said += ', as keras.layers.TFSMLayer(folder, call_endpoint="serve") makes one of a SavedModel'
+    elif callable(model) and type(model).__module__.partition(".")[0] in (
+        "builtins",
+        "functools",
+        "__main__",
+        "tensorflow",
+    ):
         said += f": keras.Sequential([keras.Input(shape), keras.layers.Lambda({role})]) makes one of a function"
     raise InputError(f"{said}.")
 
@@ -389,7 +401,13 @@ def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.
     """A functional model around a subclassed one, or around one whose input or output is no plain tensor."""
     own = _built_shape(model) or shape
     if own is None:
-        example = {"generator": "generator(tf.zeros([1, k]))"}.get(role, f"{role}(tf.zeros([1, 28, 28, 1]))")
+        one = "k" if role == "generator" else "28, 28, 1"
+        if model.built:
+            raise InputError(
+                f"The {role} {model.name!r}, a {type(model).__name__}, does not say the shape of its input: "
+                f"keras.Sequential([keras.Input(({one},)), {role}]) does."
+            )
+        example = f"{role}(tf.zeros([1, {one}]))"
         raise InputError(
             f"The {role} {model.name!r}, a {type(model).__name__}, has not been built, so that the shape of its input "
             f"is not known: call it once, {example}, and load its weights."

@@ -95,7 +95,22 @@ def test_bad_images_get_one_sentence(defense, images, sentence):
 
 def test_values_are_checked_inside_a_graph_too(defense):
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"values outside \[0, 1\]"):
-        defense.predict(tf.data.Dataset.from_tensors(GOOD * 3), verbose=0)
+        tf.function(lambda images: defense(images).distances)(GOOD * 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (GOOD * 3, r"Images have values outside \[0, 1\]\."),
+        (GOOD * np.float32(np.nan), "Images contain NaN or infinity; every value must be finite\\."),
+    ],
+)
+@pytest.mark.parametrize("entry", ["predict", "evaluate"])
+def test_a_data_set_of_bad_images_gets_the_sentence_alone(defense, entry, images, sentence):
+    defense.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    bad = tf.data.Dataset.from_tensors((images, np.zeros(len(images), int)))
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        getattr(defense, entry)(bad, verbose=0)
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, float("nan")])

@@ -70,3 +70,9 @@ def test_paired_areas_are_compared_on_the_same_images(rng):
     assert difference.high < 0
     assert areas[1].low < areas[0].high
     assert estimates.roc_difference((negatives[0],) * 2, (positives[0],) * 2) == (0.0, 0.0, 0.0, 300)
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    found = estimates.mean(np.array([2.5]))
+    assert (found.value, found.n) == (2.5, 1)
+    assert np.isnan([found.low, found.high]).all()

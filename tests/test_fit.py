@@ -1,6 +1,8 @@
 """Any Keras model that people have: a table of models by entry points. Each pair works, or gets one sentence."""
 
+import inspect
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -37,6 +39,10 @@ def generator(*after, codes=(K,), activation="sigmoid", size=64, **kwargs) -> ke
     return keras.Sequential([*network, layers.Reshape(SHAPE), *after] if size == 64 else network)
 
 
+def nothing() -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(images()[:0]).batch(2)
+
+
 def encoder() -> keras.Model:
     return keras.Sequential([layers.Input(SHAPE), layers.Flatten(), layers.Dense(K)])
 
@@ -53,6 +59,16 @@ class Subclassed(keras.Model):
     def call(self, inputs):
         found = self.end(self.dense(self.flat(inputs)))
         return found if self.low is None else tf.sigmoid(found)
+
+
+class Unsaid(Subclassed):
+    """A generator that does not tell the shape that it was built on, as a layer of a SavedModel."""
+
+    def __init__(self, **kwargs):
+        super().__init__("images", **kwargs)
+
+    def get_build_config(self):
+        return None
 
 
 class SubclassedTanh(Subclassed):
@@ -123,6 +139,12 @@ def of_a_batch() -> keras.Model:
 
 def codes_1_1_k(size=1) -> keras.Model:
     return keras.Sequential([layers.Input((size, size, K)), layers.Conv2DTranspose(1, 8, activation="sigmoid")])
+
+
+def trains_always() -> keras.Model:
+    x = layers.Input((K,))
+    normalized = layers.BatchNormalization()(layers.Dense(64)(x), training=True)
+    return keras.Model(x, layers.Reshape(SHAPE)(layers.Activation("sigmoid")(normalized)))
 
 
 PROBABILITIES = "returns probabilities, where attacks need logits: leave its softmax out"
@@ -213,6 +235,14 @@ GENERATORS = {
     "an autoencoder": (lambda: keras.Sequential([encoder(), generator()]), "it must map codes"),
     "a classifier": (classifier, "swapped"),
     "a function": (lambda: lambda codes: codes, "layers.Lambda"),
+    "a compiled function": (lambda: tf.function(lambda codes: codes), "layers.Lambda"),
+    "called, of an unknown shape": (
+        lambda: called(Unsaid(), (K,)),
+        r"keras.Sequential\(\[keras.Input\(\(k,\)\), generator",
+    ),
+    "of an unknown shape, in a Sequential": (lambda: keras.Sequential([layers.Input((K,)), Unsaid()]), WORKS),
+    "trains its batch normalization": (trains_always, WORKS),
+    "dropout": (lambda: generator(layers.Dropout(0.5)), WORKS),
 }
 
 
@@ -313,6 +343,73 @@ def test_attacks_on_classifiers_of_each_kind(attack):
             assert np.isfinite(found).all()
 
         works_or_says(sentence and sentence.replace(r"Resizing\(9, 9\)", "the classifier takes"), act)
+
+
+@pytest.mark.parametrize("attack", BUDGETS)
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("seed", "a", "seed is 'a'; it must be a whole number"),
+        ("seed", 1.5, "seed is 1.5; it must be a whole number"),
+        ("seed", [1, 2, 3], r"seed is \[1, 2, 3\]"),
+        ("steps", 1.5, "steps is 1.5; it must be a whole number"),
+        ("steps", None, "steps is None"),
+        ("iterations", "many", "iterations is 'many'"),
+        ("queries", 2.0, "queries is 2.0"),
+        ("step_size", "small", "step_size is 'small'; it must be a number"),
+        ("norm", "l2", "norm is 'l2'; it must be a number"),
+        ("epsilon", 10**400, "it must be a number"),
+    ],
+)
+def test_attacks_settings_are_of_the_declared_types(attack, name, value, sentence):
+    function = getattr(attacks, attack)
+    if name not in inspect.signature(function).parameters:
+        return
+    settings = {**BUDGETS[attack], name: value}
+    works_or_says(sentence, lambda: function(classifier(), images(), np.zeros(3, int), bounds=(0, 1), **settings))
+
+
+@pytest.mark.parametrize("returned", [None, "logits", {}])
+def test_attacks_say_what_is_not_logits(returned):
+    works_or_says(
+        f"returns a {type(returned).__name__}, where logits are needed",
+        lambda: attacks.square(lambda x: returned, images(), np.zeros(3, int), bounds=(0, 1), epsilon=0.1),
+    )
+
+
+@pytest.mark.parametrize("name", ["straight_through", "unrolled", "implicit"])
+def test_stand_ins_refuse_images_of_another_form_or_range(name):
+    stand_in = getattr(differentiable, name)(inc.InvertAndClassify(classifier(), projector()))
+    works_or_says("Images are uint8", lambda: stand_in((255 * images()).astype(np.uint8)))
+    works_or_says(r"must lie in \[0, 1\]", lambda: stand_in(255 * images()))
+    works_or_says("a batch of them", lambda: stand_in(images()[..., 0]))
+    assert stand_in(images() * np.float32(1.0001)).shape == (3, CLASSES)  # as an attack rounds
+
+
+def test_a_model_that_is_put_together_on_another_shape_gets_one_sentence():
+    defense = inc.InvertAndClassify(classifier(), projector())
+    works_or_says(r"shape \[None, 9, 9, 1\]; they must be", lambda: defense(layers.Input((9, 9, 1))))
+    works_or_says("Images are int32", lambda: defense(layers.Input(SHAPE, dtype="int32")))
+    x = layers.Input(SHAPE)
+    whole = keras.Model(x, defense(x).logits)
+    np.testing.assert_allclose(whole(images()), defense(images()).logits, rtol=1e-5)
+
+
+def test_models_that_share_a_weight_are_not_saved_as_what_cannot_be_loaded(tmp_path):
+    shared = encoder()
+    search = projector(start=inc.FromEncoder(shared))
+    defense = inc.InvertAndClassify(keras.Sequential([shared, layers.Dense(CLASSES)]), search)
+    works_or_says(
+        r"The classifier and the encoder share the weight .*clone_model\(encoder\)",
+        lambda: defense.save(tmp_path / "defense.keras"),
+    )
+    assert list(tmp_path.iterdir()) == []
+    copied = keras.models.clone_model(shared)
+    copied.set_weights(shared.get_weights())
+    apart = inc.InvertAndClassify(keras.Sequential([copied, *defense.classifier.layers[1:]]), search)
+    apart.save(tmp_path / "defense.keras")
+    loaded = keras.saving.load_model(tmp_path / "defense.keras")
+    np.testing.assert_array_equal(loaded(images()).logits, defense(images()).logits)
 
 
 @pytest.mark.parametrize("attack", BUDGETS)
@@ -472,6 +569,23 @@ def test_takes_bounds_of_any_type():
         (lambda: projector()(images(), seed=0.5), "The seed is 0.5"),
         (lambda: projector(start=inc.FromEncoder(classifier())), "each must take what the other returns"),
         (lambda: inc.EncoderProjector(inc.models.mnist.vae(), generator()), "give model.encoder"),
+        (lambda: projector()(images(), seed=[1, 2]), "There are 2 seeds and 3 images"),
+        (lambda: projector()(images(), seed=tf.constant(2.5)), "The seed is .*; it must be a whole number"),
+        (lambda: differentiable.unrolled(inc.InvertAndClassify(classifier(), projector()), steps=0), "steps is 0"),
+        (
+            lambda: inc.to_foolbox(inc.InvertAndClassify(classifier(), projector()), "implicit"),
+            "The stand-in is 'implicit'",
+        ),
+        (lambda: export(classifier(), Path("models"), "name"), "it must be an inc.InvertAndClassify"),
+        (lambda: inc.DeepImagePrior((8, 8, 1)), "The network is a tuple; it must be a keras.Model"),
+        (lambda: inc.InvertAndClassify(classifier(), projector()).predict(images(), batch_size=-1), "batch_size is -1"),
+        (
+            lambda: inc.InvertAndClassify(classifier(), projector()).predict(nothing()),
+            "The data set of images is empty",
+        ),
+        (lambda: inc.threshold_at(3.0, 0.1), r"must be \[N\]"),
+        (lambda: inc.threshold_at(["a"], 0.1), "The distances are a list; they must be numbers"),
+        (lambda: inc.threshold_at([1.0], "much"), "The false-rejection rate is much"),
     ],
 )
 def test_refuses_parts(make, sentence):

@@ -1,5 +1,9 @@
 """Files that people have: what is loaded, and what is said of the others. Nothing in them is run."""
 
+import io
+import zipfile
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -57,3 +61,34 @@ def test_an_archive_of_one_array_is_refused_and_a_column_of_labels_is_taken(tmp_
         data.load_archive(tmp_path / "images.npy")
     np.savez(tmp_path / "both.npz", images=np.zeros((2, 3, 3, 1)), labels=np.array([[1], [2]]))
     np.testing.assert_array_equal(data.load_archive(tmp_path / "both.npz").labels, [1, 2])
+
+
+def of_bytes(path):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images", "no array")
+        file.writestr("labels", "no array")
+
+
+def of_a_huge_shape(path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", header.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (Path.mkdir, "is a folder; it must be a NumPy archive"),
+        (lambda path: path.write_bytes(b""), "is not a NumPy archive"),
+        (of_bytes, r"holds images bytes64 \[\] and labels bytes64 \[\]; they must be float"),
+        (of_a_huge_shape, "holds more than this machine's memory does"),
+        (lambda path: np.savez(path, images=np.array([{}]), labels=[0]), "is not a NumPy archive"),
+        (lambda path: np.savez(path, images=np.float32(3), labels=[0]), r"holds images float32 \[\]"),
+        (lambda path: np.savez(path, np.zeros(3)), "holds arr_0; it must hold images and labels"),
+    ],
+)
+def test_says_what_an_archive_of_another_kind_holds(write, sentence, tmp_path):
+    write(tmp_path / "data.npz")
+    with pytest.raises(InputError, match=sentence):
+        data.load_archive(tmp_path / "data.npz")

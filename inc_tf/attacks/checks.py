@@ -1,15 +1,18 @@
 """What every attack asks of its input before any work: one sentence that names the value and what would be right."""
 
 import functools
+import inspect
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.checks import as_images, check_bounds, check_images
+from inc_tf.checks import as_images, check_bounds, check_form, check_images, check_scale
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.fit import check_logits, fitted_classifier
@@ -27,16 +30,35 @@ class Inputs(NamedTuple):
 
 
 def on_any_model(attack: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """Makes an attack take what people have: any classifier that `inc_tf.fit` makes fit, bounds and ε of integers."""
+    """Makes an attack take what people have: any classifier that `inc_tf.fit` makes fit, bounds and ε of integers.
+
+    What it declares as `int` must be a whole number, and what as `float` a number.
+    """
+    declared = inspect.get_annotations(attack)
 
     @functools.wraps(attack)
     def attacked(classifier, images, labels, *, bounds, **settings):
         images = as_images(images)
         if "epsilon" in settings:
             settings["epsilon"] = check_number(epsilon=settings["epsilon"])
+        for name, value in settings.items():
+            kinds = get_args(declared.get(name)) or (declared.get(name),)
+            if value is None and NoneType in kinds:
+                continue
+            if int in kinds:
+                _check_whole(name, value)
+            elif float in kinds:
+                check_number(**{name: value})
         return attack(as_classifier(classifier, images), images, labels, bounds=check_bounds(bounds), **settings)
 
     return attacked
+
+
+def _check_whole(name: str, value: Any) -> None:
+    try:
+        operator.index(value)
+    except TypeError as error:
+        raise InputError(f"{name} is {value!r}; it must be a whole number.") from error
 
 
 def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
@@ -61,7 +83,7 @@ def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
 
 def _logits(classifier: Classifier, images: tf.Tensor) -> tf.Tensor:
     found = classifier(images)
-    if isinstance(found, tuple | list | dict):
+    if found is None or isinstance(found, tuple | list | dict | str):
         raise InputError(
             f"The classifier returns a {type(found).__name__}, where logits are needed, one tensor [N, classes]; of a "
             "defence take lambda x: defense(x).logits."
@@ -77,7 +99,15 @@ def on_a_defense(*parts: str) -> Callable:
         def made(defense, **settings):
             check_whole(defense, *parts)
             classify = make(defense, **settings)
-            return lambda images: classify(tf.cast(as_images(images), tf.float32))
+
+            def stand_in(images) -> tf.Tensor:
+                images = as_images(images)
+                if images.shape.rank is not None and images.shape[0] != 0:
+                    check_form(images, defense.image_shape, defense.bounds)
+                    check_scale(images, defense.bounds)
+                return classify(tf.cast(images, tf.float32))
+
+            return stand_in
 
         return made
 
@@ -103,7 +133,7 @@ def check_number(**values: float) -> float:
     ((name, value),) = values.items()
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} is {value!r}; it must be a number.") from error
 
 
@@ -134,7 +164,10 @@ def check_answers(classifier: Classifier, images, labels, bounds: Bounds, *, gra
 
 def check_labels(labels, n: int, classes: int, what: str = "labels") -> tf.Tensor:
     """`labels` as int64 [n], each in [0, classes); raises `InputError` for others."""
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:
+        raise InputError(f"No array can be made of the {what}; they must be integers, [{n}].") from error
     if labels.shape != (n,):
         mended = {(n, 1): ", labels[:, 0]", (n, classes): ", labels.argmax(axis=1)"}.get(labels.shape, "")
         raise InputError(f"The {what} have shape {list(labels.shape)}; they must be [{n}], one for each image{mended}.")

@@ -17,6 +17,7 @@ from inc_tf.attacks.checks import Classifier, on_a_defense
 from inc_tf.attacks.fast_gradient import fgsm
 from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
+from inc_tf.checks import check_count
 from inc_tf.defense import InvertAndClassify
 from inc_tf.projection import Adam, DeepImagePrior, Projection, gradients
 from inc_tf.zoo import Parts
@@ -67,6 +68,7 @@ def unrolled(
       steps: K.
       learning_rate: of the search; None: the defence's own where that is Adam's, else 0.1.
     """
+    check_count(steps=steps)
     projector = defense.projector
     generator = projector.generator
     rate = getattr(projector.solver, "learning_rate", 0.1) if learning_rate is None else learning_rate

@@ -9,6 +9,7 @@ import tensorflow as tf
 from inc_tf.attacks.batches import in_batches
 from inc_tf.attacks.checks import Classifier, check_answers, check_epsilon, check_norm, check_positive, on_any_model
 from inc_tf.attacks.methods import Method, register
+from inc_tf.attacks.toolboxes import device
 from inc_tf.data import Bounds
 from inc_tf.data.scaling import from_unit, to_unit
 from inc_tf.errors import InputError
@@ -56,7 +57,7 @@ def boundary(
     check_norm(norm)
     check_epsilon(epsilon, bounds, norm, inputs.images.shape)
     check_positive(steps=steps, probes=probes)
-    model = TensorFlowModel(remembered(classifier), bounds=bounds).transform_bounds((0, 1))
+    model = TensorFlowModel(remembered(classifier), bounds=bounds, device=device()).transform_bounds((0, 1))
     walk = HopSkipJumpAttack(
         steps=steps, initial_gradient_eval_steps=probes, constraint="linf" if norm == np.inf else "l2"
     )

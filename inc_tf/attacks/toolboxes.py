@@ -57,6 +57,11 @@ class Logits(keras.Model):
             raise InputError(
                 f"rejection is {rejection!r}; it must be one of {', '.join(map(repr, get_args(Rejection)))}."
             )
+        if stand_in is not None and not callable(stand_in):
+            raise InputError(
+                f"The stand-in is {stand_in!r}; it must be a function of images, "
+                "inc.attacks.differentiable.implicit(defense) say."
+            )
         if stand_in is None:
             warnings.warn(
                 "Without a stand-in the gradient is BPDA's, through the identity, which proves little; "
@@ -129,7 +134,12 @@ def to_foolbox(
     except ModuleNotFoundError as error:
         raise InputError("to_foolbox needs Foolbox: pip install foolbox.") from error
 
-    return foolbox.TensorFlowModel(Logits(defense, stand_in, rejection), bounds=defense.bounds)
+    return foolbox.TensorFlowModel(Logits(defense, stand_in, rejection), bounds=defense.bounds, device=device())
+
+
+def device() -> str:
+    """Where Foolbox computes. It finds the same by itself, by a function that TensorFlow calls deprecated."""
+    return "/GPU:0" if tf.config.list_physical_devices("GPU") else "/CPU:0"
 
 
 def accepted_and_wrong(defense: InvertAndClassify, labels: tf.Tensor) -> foolbox.criteria.Misclassification:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import warnings
 from pathlib import Path
 
 import click
@@ -51,13 +52,20 @@ class LazyGroup(click.Group):
 
 
 class _OneSentence(LazyGroup):
-    """Prints what a user can put right as one sentence, without a traceback, and exits with 1."""
+    """Prints what a user can put right as one sentence, without a traceback, and exits with 1; warnings alike."""
 
     def invoke(self, context: click.Context):
+        before, warnings.formatwarning = warnings.formatwarning, _without_place
         try:
             return super().invoke(context)
         except InputError as error:
             raise click.ClickException(str(error)) from error
+        finally:
+            warnings.formatwarning = before
+
+
+def _without_place(message: Warning | str, *_place) -> str:
+    return f"Warning: {message}\n"
 
 
 @click.group(cls=_OneSentence, context_settings={"help_option_names": ["-h", "--help"]})

@@ -34,7 +34,7 @@ def command(
     """Project many images on Ray, and write what the defence makes of them to the folder OUTPUT, as Parquet.
 
     INPUT is a folder of images, of Parquet or of TFRecord files, one such file, or a TFDS data set, NAME or NAME:SPLIT.
-    The same command carries on where a killed run was.
+    The same command carries on where a killed run was. Exits with 1 where no image could be read.
     """
     try:
         from inc_tf.serving import bulk
@@ -55,7 +55,13 @@ def command(
     )
     if as_json:
         click.echo(json.dumps(found, indent=2))
-        return
+    else:
+        _show(found, out)
+    if not found["images"]:
+        raise click.exceptions.Exit(1)
+
+
+def _show(found: dict, out: Path) -> None:
     click.echo(f"{found['images']} images, of which {found['accepted']} accepted, in {out}")
     if found["skipped"]:
         click.echo(f"{len(found['skipped'])} cannot be read and were skipped: {', '.join(found['skipped'])}", err=True)

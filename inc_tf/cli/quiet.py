@@ -6,14 +6,13 @@ is turned aside for as long as the import takes.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.abc
 import importlib.machinery
-import os
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
+
+from inc_tf.descriptors import stderr_aside
 
 _NOISY = "tensorflow"
 
@@ -32,7 +31,7 @@ class _Quietly(importlib.abc.Loader):
         module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
-        with _stderr_aside():
+        with stderr_aside():
             self._loader.exec_module(module)
 
 
@@ -46,23 +45,6 @@ class _Finder(importlib.abc.MetaPathFinder):
         if spec is not None and spec.loader is not None:
             spec.loader = _Quietly(spec.loader)
         return spec
-
-
-@contextlib.contextmanager
-def _stderr_aside() -> Iterator[None]:
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
-        os.dup2(aside.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            aside.seek(0)
-            os.write(kept, aside.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def quiet_imports() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,15 @@ def read(path: Path, shape: Sequence[int | None], bounds: Bounds, *, invert: boo
 
     Raises `InputError` for a file that is missing, a folder, or not an image.
     """
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder; name image files, or project a folder with `inc project`.")
-    if not path.is_file():
-        raise InputError(f"There is no file {str(path)!r}.")
-    return decode(path.read_bytes(), str(path), shape, bounds, invert=invert)
+    try:
+        if path.is_dir():
+            raise InputError(f"{str(path)!r} is a folder; name image files, or project a folder with `inc project`.")
+        if not path.is_file():
+            raise InputError(f"There is no file {str(path)!r}.")
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    return decode(encoded, str(path), shape, bounds, invert=invert)
 
 
 def decode(
@@ -43,7 +48,8 @@ def decode(
     """An encoded image as float32 [H, W, C] of `shape` within `bounds`.
 
     It is turned as its EXIF data says, its first frame taken, what is transparent laid on black, 16 bits scaled by
-    their depth. It becomes grey where C is 1 and RGB where it is 3, and is resized to `shape` with antialiasing.
+    their depth, and numbers of 32 bits by the least of 1 (where they are floating-point), 255 and 65535 that none
+    exceeds. It becomes grey where C is 1 and RGB where it is 3, and is resized to `shape` with antialiasing.
 
     Args:
       encoded: the file's content, of one of `FORMATS`.
@@ -52,17 +58,18 @@ def decode(
       bounds: (lowest, highest) value of a pixel.
       invert: whether dark and bright change places, as for dark ink on paper before a model of MNIST.
 
-    Raises `InputError` for what is not such an image, or has more than `PIXELS`.
+    Raises `InputError` for what is not such an image, has more than `PIXELS`, or has values of 32 bits of another range.
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")  # Pillow's own, on sizes that are checked here
+        with _opened(encoded) as image:
             if image.width * image.height > PIXELS:
                 raise InputError(
                     f"{name!r} has {image.width} × {image.height} pixels, more than {PIXELS:,}: scale it down first."
                 )
-            unit = _unit(ImageOps.exif_transpose(image), shape[2] or 3)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            unit = _unit(ImageOps.exif_transpose(image), name, shape[2] or 3)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name!r} has more than {PIXELS:,} pixels: scale it down first.") from error
+    except (OSError, ValueError, SyntaxError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -74,11 +81,25 @@ def decode(
     return np.clip(from_bytes(resized.numpy(), bounds), *bounds).astype(np.float32)
 
 
-def _unit(image: Image.Image, channels: int) -> np.ndarray:
+@contextmanager
+def _opened(encoded: bytes) -> Iterator[Image.Image]:
+    """The image, without Pillow's own warnings, on sizes that are checked here and on EXIF data that is damaged."""
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        yield image
+
+
+def _unit(image: Image.Image, name: str, channels: int) -> np.ndarray:
     """The values of an image, 0 to 255, float32 [H, W, channels]."""
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey
         values = np.asarray(image, np.float32)
-        depth = 65535.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 255.0
+        low, high = float(values.min()), float(values.max())
+        if not (low >= 0 and high <= 65535):
+            raise InputError(
+                f"{name!r} has values from {low:g} to {high:g}; they must be 0 to 1 (of floating-point numbers), to "
+                "255 or to 65535."
+            )
+        depths = [1.0] * (image.mode == "F") + [255.0] * (not image.mode.startswith("I;16")) + [65535.0]
+        depth = next(depth for depth in depths if high <= depth)
         return np.repeat(255 * values[..., np.newaxis] / depth, channels, axis=2)
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -95,7 +116,7 @@ def remarks(encoded: bytes, image: np.ndarray, bounds: Bounds) -> list[str]:
       image: what `decode` made of it, float32 [H, W, C].
       bounds: (lowest, highest) value of a pixel.
     """
-    with Image.open(io.BytesIO(encoded)) as file:
+    with _opened(encoded) as file:
         sides = sorted(file.size)
     low, high = bounds
     found = []

@@ -2,12 +2,14 @@
 
 import functools
 import importlib.metadata
+import os
 import socket
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from inc_tf import checkpoints
+from inc_tf.descriptors import stderr_aside
 from inc_tf.errors import InputError
 
 LOCAL = "local"
@@ -23,14 +25,16 @@ def connect(address: str = LOCAL):
     except ModuleNotFoundError as error:
         raise InputError("This needs Ray: pip install 'inc-tf[ray]'.") from error
     _check_reachable(address)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what befalls a worker is told by who waits for it
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False if address == LOCAL else None,
-            ignore_reinit_error=True,
-            log_to_driver=False,
-            logging_level="ERROR",  # type: ignore[arg-type]
-        )
+        with stderr_aside():  # where Ray's core says that it was told to be quiet
+            ray.init(
+                address=address,
+                include_dashboard=False if address == LOCAL else None,
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level="ERROR",  # type: ignore[arg-type]
+            )
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
         raise InputError(f"There is no Ray cluster at {address!r} that this can join: {said}") from error

@@ -10,6 +10,7 @@ import tensorflow as tf
 from inc_tf.adam import adam
 from inc_tf.checks import ChecksImages, as_seed, check_images
 from inc_tf.errors import InputError
+from inc_tf.fit import fitted_network
 from inc_tf.interrupts import interruptible
 from inc_tf.models.skip import skip_network
 from inc_tf.models.upscaling import JoinedConvolution
@@ -97,7 +98,7 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})  # the network may have another policy
-        network = skip_network() if network is None else network
+        network = skip_network() if network is None else fitted_network(network)
         if len(network.input_shape) != 4 or len(network.output_shape) != 4 or None in network.input_shape[1:]:
             raise InputError(
                 f"The network maps {network.input_shape} to {network.output_shape}; "

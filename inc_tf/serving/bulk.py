@@ -7,6 +7,7 @@ with the blocks that are missing, in any order, and memory does not grow with th
 import functools
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from inc_tf.errors import InputError
 from inc_tf.evaluation import cluster
 from inc_tf.saving import configuration, write_text
 from inc_tf.serving import answer
+from inc_tf.serving.image_files import printable
 
 BLOCK = 512
 """Images a block: of MNIST 2 MiB of projections, of CelebA 24."""
@@ -88,6 +90,8 @@ def project(
     _check_apart(Path(source), out)
     listing = list(_listing(source))
     cut = list(blocks(source, block))
+    if not cut:
+        raise InputError(f"{source!r} has no image in it.")
     declared, named = zoo.understand(name)
     made: dict[str, Any] = {"name": name, "steps": steps, "threshold": threshold, "classifier": classifier}
     defense = zoo.projecting(zoo.load(**made), name)
@@ -110,13 +114,15 @@ def _compute(
 ) -> None:
     ray = cluster.connect(address)
     room, needs = cluster.room(ray)
+    # It warns that it has no bar, and says when it is done; what is set on "ray.data" itself, it sets anew.
+    logging.getLogger("ray.data._internal").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     ray.data.DataContext.get_current().print_on_execution_start = False
     tasks = ray.data.from_items([asdict(one) for one in missing], override_num_blocks=len(missing))
     done = tasks.map(
         Projector,
         fn_constructor_args=(made, agreement, plugins.loaded(), str(out.resolve()), seed),
-        concurrency=min(room, len(missing)),
+        compute=ray.data.ActorPoolStrategy(size=min(room, len(missing))),
         **needs,
     )
     with tqdm(total=sum(one.count for one in missing), desc="project", unit="image", disable=quiet) as bar:
@@ -232,8 +238,8 @@ def _listing(source: str) -> Iterator[dict]:
         return
     for file in _files(path) if path.is_dir() else [path]:
         about = file.stat()
-        name = str(file.relative_to(path)) if path.is_dir() else file.name
-        yield {"name": name, "size": about.st_size, "time": about.st_mtime_ns}
+        name = file.relative_to(path) if path.is_dir() else file.name
+        yield {"name": printable(Path(name)), "size": about.st_size, "time": about.st_mtime_ns}
 
 
 def _files(root: Path) -> list[Path]:
@@ -317,7 +323,11 @@ _COUNTS = {"parquet": _parquet_rows, "tfrecord": _tfrecord_rows}
 def _read_folder(block: Block) -> Iterator[tuple[str, bytes]]:
     root = Path(block.source)
     for file in _listed(root)[block.first : block.first + block.count]:
-        yield str(file.relative_to(root)), file.read_bytes()
+        try:
+            encoded = file.read_bytes()
+        except OSError:  # it is skipped, as what is not an image is
+            encoded = b""
+        yield printable(file.relative_to(root)), encoded
 
 
 _listed = functools.cache(_files)

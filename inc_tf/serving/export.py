@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf import checkpoints, data, zoo
+from inc_tf.attacks.checks import check_whole
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 from inc_tf.projection import LatentProjector
@@ -90,6 +91,7 @@ def export(
         raise InputError(f"The images' type is {dtype!r}; it must be {' or '.join(DTYPES)}.")
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise InputError(f"The name is {name!r}; it must be of letters, digits, '_', '.' and '-', for a URL.")
+    check_whole(defense)
     facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
     folder = directory / name
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ def defend(
       invert: whether dark and bright change places.
 
     Returns: for each `file` the fields of `answer.rows`, and `remarks` on what is odd about it; for one that cannot be
-    read its `error`. Raises `InputError` where none can be read.
+    read its `error`. Raises `InputError` where none can be read, and where `out` cannot be made.
     """
     read: dict[int, np.ndarray] = {}
-    rows: list[dict] = [{"file": str(path)} for path in paths]
+    rows: list[dict] = [{"file": printable(path)} for path in paths]
+    if out is not None:
+        _make(out)
     for i, path in enumerate(paths):
         try:
             read[i] = image_files.read(path, defense.image_shape, defense.bounds, invert=invert)
@@ -46,8 +49,22 @@ def defend(
     return rows
 
 
+def printable(path: Path) -> str:
+    """A file's name on one line of text, `\\xff` for the bytes that are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n")
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{str(out)!r} is not a folder and cannot be made one: {error.strerror}.") from error
+
+
 def _unused(out: Path, stem: str) -> Path:
     """A file's name for the projection of `stem` that is not taken yet."""
+    if len(os.fsencode(stem)) > 200:  # of the 255 that a name may have
+        stem = stem[:50]
     path, number = out / f"{stem}-projection.png", 1
     while path.exists():
         number += 1

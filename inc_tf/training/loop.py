@@ -5,8 +5,11 @@ are drawn from the seed and that number), so that a resumed run takes the same s
 """
 
 import json
+import shutil
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -22,6 +25,11 @@ Scalars = dict[str, tf.Tensor]
 
 LOG_EVERY = 100
 
+SAVE_SECONDS = 30.0
+
+_LEAST_STATES = 20  # of a run, so that one of 200 steps has a state every 10
+
+_STATES = "state"
 _HISTORY = "history.jsonl"  # what TensorBoard shows, in a form that needs no reader of its own
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
@@ -35,6 +43,7 @@ def run(
     steps: int,
     directory: Path,
     save_every: int,
+    save_seconds: float = SAVE_SECONDS,
     log_every: int = LOG_EVERY,
     validate: Callable[[int], dict[str, float]] | None = None,
 ) -> float:
@@ -46,30 +55,28 @@ def run(
       settings: what the run is; a directory that holds a run of other settings is refused with `InputError`.
       steps: the number of steps in all.
       directory: gets `settings.json`, `state/`, `tensorboard/` and the scalars again as `history.jsonl`.
-      save_every: steps between two states, and between two calls of `validate`.
+      save_every: steps between two calls of `validate`, and the most between two states; a short run has twenty states.
+      save_seconds: the most seconds between two states, but for those of the step under way.
       log_every: steps between two entries of TensorBoard's log.
       validate: takes the number of steps done, returns further scalars to log; may log images of its own.
 
-    Of several workers each calls this; all carry on from the chief's state, and the chief alone writes and validates.
+    Each state is written whole or not at all, and the one before it is kept: where the newest cannot be read, the run
+    carries on from the other, with a warning. Of several workers each calls this; all carry on from the chief's state,
+    and the chief alone writes and validates.
 
     Returns:
-      The seconds that the steps took, over all calls. Raises `InputError` where another worker was lost.
+      The seconds that the steps took, over all calls. Raises `InputError` where none of the states can be read, and
+      where another worker was lost.
     """
     chief = is_chief()
     _claim(directory, settings, chief)
     done = tf.Variable(0, dtype=tf.int64)
     seconds = tf.Variable(0.0, dtype=tf.float64)
     saved = tf.train.Checkpoint(done=done, seconds=seconds, state=[variable.value for variable in state])
-    _ = saved.save_counter  # a variable, which all workers must create together
-    manager = tf.train.CheckpointManager(saved, str(directory / "state"), max_to_keep=2)
-    if manager.latest_checkpoint:
-        try:
-            saved.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        except (AssertionError, ValueError) as error:
-            raise InputError(
-                f"The state in {str(directory)!r} is another network's: choose another --run-dir or delete it."
-            ) from error
+    states = _States(directory / _STATES, saved)
+    states.restore()
     first, earlier, started = int(done.numpy()), float(seconds.numpy()), time.monotonic()
+    last_saved, between = started, min(save_every, -(-steps // _LEAST_STATES))
     log = _Log(directory if chief else None, first)
     writer = tf.summary.create_file_writer(str(directory / "tensorboard")) if chief else tf.summary.create_noop_writer()
     bar = tqdm(total=steps, initial=first, desc=directory.name, unit="step", disable=not chief)
@@ -88,13 +95,15 @@ def run(
                 values = {name: float(value) for name, value in scalars.items()}
                 log.add(values, t + 1)
                 bar.set_postfix(values)
-            if chief and ((t + 1) % save_every == 0 or last):
-                if validate:
-                    log.add(validate(t + 1), t + 1)
+            validated = (t + 1) % save_every == 0 or last
+            if chief and validated and validate:
+                log.add(validate(t + 1), t + 1)
+            if chief and (validated or (t + 1) % between == 0 or time.monotonic() - last_saved >= save_seconds):
                 done.assign(t + 1)
                 seconds.assign(earlier + time.monotonic() - started)
-                manager.save(t + 1)
+                states.write(t + 1)
                 writer.flush()
+                last_saved = time.monotonic()
     return float(seconds.numpy())
 
 
@@ -176,14 +185,74 @@ class Batches:
         return self._order[position * self.batch_size :][: self.batch_size]
 
 
+class _States:
+    """The states of `saved` in `folder`, `ckpt-<steps done>`: the newest and the one before it."""
+
+    def __init__(self, folder: Path, saved: tf.train.Checkpoint):
+        self.folder, self.saved = folder, saved
+        self._newest: str | None = None
+
+    def restore(self) -> None:
+        """Restore the newest state that can be read, if there is any."""
+        states, reason = _states(self.folder), ""
+        for name in states:
+            try:
+                self.saved.read(str(self.folder / name)).assert_existing_objects_matched()
+            except (AssertionError, ValueError) as error:
+                raise InputError(
+                    f"The state in {str(self.folder.parent)!r} is another network's: choose another --run-dir or "
+                    "delete it."
+                ) from error
+            except Exception as error:  # TensorFlow has many for a damaged file
+                reason = reason or f"{name}: {(str(error).strip() or type(error).__name__).splitlines()[0][:100]}"
+            else:
+                self._newest = name
+                if reason:
+                    warnings.warn(
+                        f"The newest state in {str(self.folder)!r} cannot be read ({reason}); the training carries on "
+                        f"from the one before, {name}.",
+                        stacklevel=3,
+                    )
+                return
+        if states:
+            raise InputError(
+                f"No state in {str(self.folder)!r} can be read ({reason}): delete that folder to begin again."
+            )
+
+    def write(self, steps: int) -> None:
+        name = f"ckpt-{steps}"
+        self.saved.write(str(self.folder / name))
+        for path in self.folder.glob("ckpt-*"):
+            if path.name.partition(".")[0] not in (name, self._newest):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._newest = name
+
+
+def _states(folder: Path) -> list[str]:
+    """The names of the states in `folder`, newest first, of which a file at least is there."""
+    numbers = {path.name.partition(".")[0].removeprefix("ckpt-") for path in folder.glob("ckpt-*.*")}
+    return [f"ckpt-{number}" for number in sorted((int(one) for one in numbers if one.isdecimal()), reverse=True)]
+
+
 def _claim(directory: Path, settings: dict, chief: bool) -> None:
     path = directory / "settings.json"
     if path.exists():
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(
+                f"{str(path)!r} is damaged, so that nobody knows what run this is: choose another --run-dir or delete "
+                "the folder."
+            ) from error
         if found != settings:
             raise InputError(
                 f"{str(directory)!r} holds a run with {found}, not {settings}: choose another --run-dir or delete it."
             )
+    elif _states(directory / _STATES):
+        raise InputError(
+            f"{str(directory)!r} has states, but no {path.name} that says of what run: choose another --run-dir or "
+            "delete the folder."
+        )
     elif chief:
         write_text(path, json.dumps(settings))  # whole, since other workers may be reading
 
@@ -211,7 +280,9 @@ def _line(row: dict) -> str:
 
 
 def _rows(directory: Path) -> list[dict]:
-    """The rows of the history in `directory`, without a last one that a crash cut short."""
-    path = directory / _HISTORY
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The rows of the history in `directory`, without what a crash cut short or damaged."""
+    path, rows = directory / _HISTORY, []
+    for line in path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []:
+        with suppress(ValueError):
+            rows.append(json.loads(line if line.endswith("\n") else ""))
+    return rows

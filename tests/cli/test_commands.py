@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
-from inc_tf import checkpoints
+from inc_tf import checkpoints, training
 from inc_tf.cli.main import main
 from inc_tf.training import recipes
 
@@ -78,6 +79,22 @@ def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     done = CliRunner().invoke(main, ["checkpoints", "verify"])
     assert done.exit_code == 1
     assert_one_sentence(done.stderr, "is truncated or altered")
+
+
+def test_an_attack_of_foolbox_writes_nothing_to_stderr():
+    done = inc("attack", "boundary", "--defense", "digits", "--n", "1", "--epsilon", "0.2")
+    assert "digits-inc-fast" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_warning_is_one_sentence(tmp_path):
+    training.train("digits-vae", steps=3, run_dir=tmp_path)
+    (tmp_path / "state" / "ckpt-3.index").write_bytes(b"")
+    done = inc("train", "digits-vae", "--steps", "3", "--run-dir", str(tmp_path))
+    assert done.returncode == 0
+    first, *bar = filter(None, done.stderr.splitlines())
+    assert re.fullmatch(r"Warning: The newest state in .* from the one before, ckpt-2\.", first)
+    assert all("%|" in line for line in bar)
 
 
 def test_training_takes_its_options(tmp_path, monkeypatch):

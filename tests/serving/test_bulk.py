@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +23,7 @@ from inc_tf.serving import bulk
 pytestmark = pytest.mark.slow
 
 N = 10
+HERE = {"PYTHONPATH": str(Path(inc.__file__).parents[1])}
 OPTIONS = ["--defense", "digits", "--threshold", "6", "--seed", "1", "--block", "4", "--quiet"]
 
 
@@ -67,6 +71,32 @@ def test_each_row_is_the_librarys_answer(run, encoded):
         np.testing.assert_allclose(row["projection"], answer.projections[i].numpy().ravel(), atol=1e-2)
     accepted = sum(row["accepted"] for row in found.values())
     assert summary == {"images": N, "accepted": accepted, "skipped": ["3-torn.png"]}
+
+
+def test_a_quiet_run_writes_nothing_to_stderr(encoded, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "digit.png").write_bytes(encoded[0])
+    words = [sys.executable, "-m", "inc_tf.cli", "project", "in", "out", *OPTIONS]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **HERE})
+    assert done.stdout.startswith("1 images, of which ")
+    assert done.stderr == ""
+
+
+def test_a_file_without_an_image_is_one_sentence(tmp_path):
+    (tmp_path / "empty.tfrecord").write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty\.tfrecord' has no image in it"):
+        bulk.project(str(tmp_path / "empty.tfrecord"), tmp_path / "out", "digits")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_reads_nothing_exits_with_1_and_names_what_it_skipped(ray_here, tmp_path):
+    (tmp_path / "in").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/\xff.png")).write_bytes(b"no image")
+    (tmp_path / "in" / "unreadable.png").symlink_to("/proc/self/mem")
+    done = CliRunner().invoke(main, ["project", str(tmp_path / "in"), str(tmp_path / "out"), *OPTIONS])
+    assert done.exit_code == 1
+    assert done.stdout.startswith("0 images")
+    assert r"2 cannot be read and were skipped: unreadable.png, \xff.png" in done.stderr
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Image files through a defence: what `inc defend` does."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,20 @@ def test_says_that_dark_ink_on_paper_is_the_other_way_round(defense, digits, tmp
     assert turned["label"] == digit["label"]
     assert turned["distance"] == pytest.approx(digit["distance"], rel=1e-3)
     assert ink["distance"] > 3 * digit["distance"]
+
+
+def test_names_of_any_bytes_and_any_length_are_shown_and_written(defense, paths, tmp_path):
+    for name in (b"\xff\xfe.png", b"two\nlines.png", "ü".encode() * 120 + b".png"):
+        odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+        odd.write_bytes(paths[0].read_bytes())
+    odd = sorted(set(tmp_path.glob("*.png")) - set(paths))
+    found = image_files.defend(defense, odd, out=tmp_path / "out")
+    shown = {row["file"].removeprefix(f"{tmp_path}/") for row in found}
+    assert shown == {r"\xff\xfe.png", r"two\nlines.png", "ü" * 120 + ".png"}
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize("out", ["0.png", "0.png/out"])
+def test_says_before_the_search_that_the_output_is_not_a_folder(defense, paths, out):
+    with pytest.raises(InputError, match="is not a folder and cannot be made one"):
+        image_files.defend(defense, paths, out=paths[0].parent / out)
