@@ -64,7 +64,9 @@ class _OneSentence(LazyGroup):
             warnings.formatwarning = before
 
 
-def _without_place(message: Warning | str, *_place) -> str:
+def _without_place(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     return f"Warning: {message}\n"
 
 

@@ -58,7 +58,7 @@ def decode(
       bounds: (lowest, highest) value of a pixel.
       invert: whether dark and bright change places, as for dark ink on paper before a model of MNIST.
 
-    Raises `InputError` for what is not such an image, has more than `PIXELS`, or has values of 32 bits of another range.
+    Raises `InputError` for what is not such an image, has more than `PIXELS`, or has 32-bit values of another range.
     """
     try:
         with _opened(encoded) as image:

@@ -238,8 +238,8 @@ def _listing(source: str) -> Iterator[dict]:
         return
     for file in _files(path) if path.is_dir() else [path]:
         about = file.stat()
-        name = file.relative_to(path) if path.is_dir() else file.name
-        yield {"name": printable(Path(name)), "size": about.st_size, "time": about.st_mtime_ns}
+        within = file.relative_to(path) if path.is_dir() else Path(file.name)
+        yield {"name": printable(within), "size": about.st_size, "time": about.st_mtime_ns}
 
 
 def _files(root: Path) -> list[Path]:
