@@ -23,6 +23,7 @@ def accuracies(rows: list[dict]) -> dict[tuple, float]:
     return {(r["defense"], r["attack"], r["epsilon"]): r["value"] for r in rows if r["metric"] == "accuracy"}
 
 
+@pytest.mark.slow
 def test_page_of_ones_own_models(files, short_attacks):
     answer = run(files, "--encoder", str(files / "encoder.keras"), "--epsilon", "0.05", "--epsilon", "0.3")
     assert answer.exit_code == 0, answer.output

@@ -19,6 +19,8 @@ from serving_fuzz import under_fire
 from inc_tf.cli.main import main
 from inc_tf.serving.server.run import bound
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 64
 
 

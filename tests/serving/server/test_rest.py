@@ -9,6 +9,8 @@ import tensorflow as tf
 from inc_tf.serving.answer import fields
 from inc_tf.serving.server import rest
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "/v1/models/adam:predict"
 
 
