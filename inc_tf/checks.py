@@ -14,7 +14,8 @@ from inc_tf.errors import InputError
 class ChecksImages:
     """Makes a Keras layer check its images, against its `image_shape` [H, W, C] and `bounds`, and its seed.
 
-    Done before Keras's own `__call__`, which would bury the sentence in a report on the call's arguments.
+    A layer without an `image_shape` takes images of any size. Done before Keras's own `__call__`, which would bury the
+    sentence in a report on the call's arguments.
     """
 
     image_shape: Sequence[int | None]
@@ -23,7 +24,7 @@ class ChecksImages:
     def __call__(self, images, *args, **kwargs):
         if not isinstance(images, keras.KerasTensor):
             images = as_images(images)
-            check_images(images, self.image_shape, self.bounds)
+            check_images(images, getattr(self, "image_shape", (None, None, None)), self.bounds)
             as_seed(kwargs.get("seed"))
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
@@ -79,10 +80,11 @@ def check_above_zero(**values: float) -> None:
             raise InputError(f"{name} is {value!r}; it must be a finite number above 0.")
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Refuse a tolerance that is no share of an error: below 0, above 1 or NaN."""
-    if not (_is_finite(tolerance) and 0 <= tolerance <= 1):
-        raise InputError(f"tolerance is {tolerance!r}; it must be between 0 and 1.")
+def check_share(**values: float) -> None:
+    """Refuse tolerances, momenta and the like that are below 0, above 1 or NaN."""
+    for name, value in values.items():
+        if not (_is_finite(value) and 0 <= value <= 1):
+            raise InputError(f"{name} is {value!r}; it must be between 0 and 1.")
 
 
 def _is_finite(value) -> bool:
@@ -100,7 +102,7 @@ def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds 
     wanted = "[N, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if images.shape.rank != 4:
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}, a batch of them.")
-    if images.shape[3] != shape[2]:
+    if shape[2] is not None and images.shape[3] != shape[2]:
         raise InputError(f"Images have {images.shape[3]} channels (shape {_shape(images)}); they must have {shape[2]}.")
     if any(size is not None and size != found for size, found in zip(shape, images.shape[1:], strict=True)):
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}.")

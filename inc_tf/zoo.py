@@ -186,6 +186,51 @@ def _deep_image_prior(parts: Parts) -> keras.Model:
     return behind(parts, DeepImagePrior(skip_network(parts["classifier"].input_shape[1:])))
 
 
+def _jpeg(parts: Parts) -> keras.Model:
+    from inc_tf.projection import JPEG
+
+    return behind(parts, JPEG(bounds=parts.bounds))
+
+
+def _bit_depth(parts: Parts) -> keras.Model:
+    from inc_tf.projection import BitDepth
+
+    return behind(parts, BitDepth(bounds=parts.bounds))
+
+
+def _median(parts: Parts) -> keras.Model:
+    from inc_tf.projection import Median
+
+    return behind(parts, Median(bounds=parts.bounds))
+
+
+def _total_variation(parts: Parts) -> keras.Model:
+    from inc_tf.projection import TotalVariation
+
+    return behind(parts, TotalVariation(bounds=parts.bounds))
+
+
+def _defense_gan(parts: Parts) -> keras.Model:
+    """As its code for MNIST has it: 200 steps from ten draws of N(0, 1/k)."""
+    from inc_tf.projection import LatentProjector, Momentum, Normal
+
+    generator = parts["wgan"].generator
+    start = Normal(restarts=10, stddev=generator.input_shape[1] ** -0.5)
+    return behind(parts, LatentProjector(generator, Momentum(), start))
+
+
+def _diffusion(parts: Parts) -> keras.Model:
+    from inc_tf.projection import DiffusionProjector
+
+    return behind(parts, DiffusionProjector(parts["diffusion"], bounds=parts.bounds))
+
+
+def _smoothed(parts: Parts) -> keras.Model:
+    from inc_tf.smoothing import SmoothedClassifier
+
+    return SmoothedClassifier(parts["noise-trained"], bounds=parts.bounds)
+
+
 def _divisible(source: data.Source) -> bool:
     """Whether the skip network makes images of this size."""
     return all(side % 32 == 0 for side in source.image_shape[:2])
@@ -203,6 +248,13 @@ for _declared in (
     NamedDefense("inc-lbfgs", "INC, L-BFGS", _lbfgs, color="C3"),
     NamedDefense("inc-500", "INC, 500 steps", _shorter(500), color="C8"),
     NamedDefense("inc-100", "INC, 100 steps", _shorter(100), color="C6"),
+    NamedDefense("jpeg", "JPEG", _jpeg, ("classifier",), color="tab:olive"),
+    NamedDefense("bit-depth", "bit depth", _bit_depth, ("classifier",), color="tab:brown"),
+    NamedDefense("median", "median", _median, ("classifier",), color="tab:pink"),
+    NamedDefense("total-variation", "total variation", _total_variation, ("classifier",), color="tab:cyan"),
+    NamedDefense("defense-gan", "Defense-GAN", _defense_gan, ("classifier", "wgan"), color="tab:purple"),
+    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "diffusion"), color="tab:red"),
+    NamedDefense("smoothed", "randomised smoothing", _smoothed, ("noise-trained",), color="black"),
     NamedDefense("dip", "deep image prior", _deep_image_prior, ("classifier",), suits=_divisible, color="C0"),
 ):
     register(_declared)
@@ -275,7 +327,7 @@ def load(
 
     Args:
       name: a full name, e.g. `"mnist-inc-fast"` or `"celeb_a-inc"`; a data set's name, for its default; or a
-        checkpoint's, e.g. `"mnist-vae"`.
+        checkpoint's, e.g. `"mnist-vae"`. What is both, as `"mnist-diffusion"`, is the defence.
       steps: the most that the search takes; None: as many as the defence has.
       threshold: η; None: what the defence was calibrated to, which rejects 5 % of clean validation images, and
         nothing where it has not been.
@@ -285,7 +337,7 @@ def load(
     `InputError` for an unknown name, steps or η not above 0, a search that cannot be shortened, and a checkpoint that
     is missing or altered.
     """
-    if name in checkpoints.names():
+    if name in checkpoints.names() and name not in names():
         return checkpoints.load(name)
     source, named = understand(name)
     with warnings.catch_warnings():

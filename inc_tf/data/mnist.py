@@ -57,6 +57,7 @@ register(
             "classifier": "mnist-classifier",
             "manifold-trained": "mnist-classifier-overpowered",
             "pgd-trained": "mnist-classifier-pgd",
+            "noise-trained": "mnist-classifier-noise",
             "generative": "mnist-vae",
             "generative-seed-1": "mnist-vae-seed-1",
             "generative-seed-2": "mnist-vae-seed-2",

@@ -1,7 +1,7 @@
 """Gradients of a projection's answer with respect to the image, for attacks that know the defence.
 
 `LatentProjector` itself passes no gradient on: it keeps the best of what its search saw, and most solvers accept or
-refuse their steps. The two functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
+refuse their steps. The functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
 whatever stands behind it are the attacker's to apply. Both work in the images' own floating type.
 """
 
@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
+from inc_tf.projection.solvers.momentum import Momentum
 from inc_tf.projection.solvers.protocol import activations, squared_errors
 
 _COLUMN_MEMORY = 2**31  # what the columns of a Hessian that are computed together may keep, for 64 images
@@ -41,6 +42,28 @@ def unrolled(
     zeros = tf.zeros_like(codes)
     first = (tf.zeros([], codes.dtype), codes, (zeros, zeros))
     return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
+
+
+def unrolled_momentum(
+    generator: keras.Model, images: tf.Tensor, codes: tf.Tensor, *, solver: Momentum = Momentum()
+) -> tf.Tensor:
+    """z_L(x), the last step of Defense-GAN's search, differentiable through every step.
+
+    Args:
+      generator: G, from codes [N, k] to images [N, H, W, C].
+      images: x, [N, H, W, C].
+      codes: z₀, [N, k].
+      solver: the search, with its L steps. Memory for the backward pass grows with them.
+
+    Returns: [N, k].
+    """
+
+    def step(t, z, velocity):
+        _, z, velocity = solver.descend(generator, images, z, velocity, t)
+        return t + 1, z, velocity
+
+    first = (tf.constant(0), codes, tf.zeros_like(codes))
+    return tf.while_loop(lambda *_: True, step, first, maximum_iterations=solver.steps)[1]
 
 
 def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
