@@ -138,7 +138,7 @@ RECIPES = {
         {"steps": 15_000, "batch_size": 50, "learning_rate": 3e-4, "decay": True, "critic_steps": 3},
         width=32,  # Defense-GAN's has 64, and 200,000 steps
     ),
-    "mnist-diffusion": _diffusion("mnist", width=24, steps=6_000),
+    "mnist-diffusion": _diffusion("mnist", width=24, steps=4_000, average=0.995),
     "celeba-gender": _classifier(
         "celeb_a",
         celeba.classifier,
@@ -177,7 +177,7 @@ RECIPES = {
         steps=200,
         batch_size=50,
     ),
-    "digits-diffusion": _diffusion("digits", width=8, steps=4_000),
+    "digits-diffusion": _diffusion("digits", width=8, steps=2_000, average=0.995),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }
