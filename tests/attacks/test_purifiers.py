@@ -1,4 +1,4 @@
-"""What breaks the defences that stand beside the paper's: the stand-ins agree with them, and their gradients are true."""
+"""What breaks the defences beside the paper: the stand-ins agree with them, and their gradients are true."""
 
 import keras
 import numpy as np
