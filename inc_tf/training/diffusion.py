@@ -14,6 +14,8 @@ from inc_tf.rows import column
 from inc_tf.seeds import derive
 from inc_tf.training import loop
 
+_VALIDATED = 500  # images
+
 
 def train(
     model: keras.Model,
@@ -40,6 +42,7 @@ def train(
     optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=average)
     optimizer.build(model.trainable_variables)
     batches = loop.Batches(len(data), batch_size, seed)
+    few = validation.take(min(_VALIDATED, len(validation)))
 
     def update(images, noise_seed):
         noised = _noised(images, noise_seed, data.bounds)
@@ -61,7 +64,7 @@ def train(
         steps=steps,
         directory=directory,
         save_every=500,
-        validate=lambda t: {"validation/noise_mse": noise_mse(model, validation.take(500)).value},
+        validate=lambda t: {"validation/noise_mse": noise_mse(model, few).value},
     )
     optimizer.finalize_variable_values(model.trainable_variables)
     return seconds
