@@ -186,28 +186,15 @@ def _deep_image_prior(parts: Parts) -> keras.Model:
     return behind(parts, DeepImagePrior(skip_network(parts["classifier"].input_shape[1:])))
 
 
-def _jpeg(parts: Parts) -> keras.Model:
-    from inc_tf.projection import JPEG
+def _transformed(kind: str) -> Callable[[Parts], keras.Model]:
+    """C behind the input transformation of that class, with its own defaults."""
 
-    return behind(parts, JPEG(bounds=parts.bounds))
+    def build(parts: Parts) -> keras.Model:
+        from inc_tf.projection import transformations
 
+        return behind(parts, getattr(transformations, kind)(bounds=parts.bounds))
 
-def _bit_depth(parts: Parts) -> keras.Model:
-    from inc_tf.projection import BitDepth
-
-    return behind(parts, BitDepth(bounds=parts.bounds))
-
-
-def _median(parts: Parts) -> keras.Model:
-    from inc_tf.projection import Median
-
-    return behind(parts, Median(bounds=parts.bounds))
-
-
-def _total_variation(parts: Parts) -> keras.Model:
-    from inc_tf.projection import TotalVariation
-
-    return behind(parts, TotalVariation(bounds=parts.bounds))
+    return build
 
 
 def _defense_gan(parts: Parts) -> keras.Model:
@@ -248,12 +235,14 @@ for _declared in (
     NamedDefense("inc-lbfgs", "INC, L-BFGS", _lbfgs, color="C3"),
     NamedDefense("inc-500", "INC, 500 steps", _shorter(500), color="C8"),
     NamedDefense("inc-100", "INC, 100 steps", _shorter(100), color="C6"),
-    NamedDefense("jpeg", "JPEG", _jpeg, ("classifier",), color="tab:olive"),
-    NamedDefense("bit-depth", "bit depth", _bit_depth, ("classifier",), color="tab:brown"),
-    NamedDefense("median", "median", _median, ("classifier",), color="tab:pink"),
-    NamedDefense("total-variation", "total variation", _total_variation, ("classifier",), color="tab:cyan"),
-    NamedDefense("defense-gan", "Defense-GAN", _defense_gan, ("classifier", "wgan"), color="tab:purple"),
-    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "diffusion"), color="tab:red"),
+    NamedDefense("jpeg", "JPEG", _transformed("JPEG"), ("classifier",), color="gold"),
+    NamedDefense("bit-depth", "bit depth", _transformed("BitDepth"), ("classifier",), color="darkkhaki"),
+    NamedDefense("median", "median", _transformed("Median"), ("classifier",), color="hotpink"),
+    NamedDefense(
+        "total-variation", "total variation", _transformed("TotalVariation"), ("classifier",), color="deepskyblue"
+    ),
+    NamedDefense("defense-gan", "Defense-GAN", _defense_gan, ("classifier", "wgan"), color="navy"),
+    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "diffusion"), color="magenta"),
     NamedDefense("smoothed", "randomised smoothing", _smoothed, ("noise-trained",), color="black"),
     NamedDefense("dip", "deep image prior", _deep_image_prior, ("classifier",), suits=_divisible, color="C0"),
 ):

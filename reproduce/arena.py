@@ -39,7 +39,7 @@ TRANSFER = ("fgsm", "pgd")
 OWN = ("bpda", "unrolled", "implicit", "reverse", "surrogate-reverse", "end-to-end")
 SETTINGS = {"defense-gan": {"unrolled": {"steps": 10}, "implicit": {"steps": 5}, "bpda": {"steps": 10}}}
 """Arguments of attacks where the declared ones would take hours."""
-VOTES = 4  # draws over which an attack averages
+VOTES = 2  # draws over which an attack averages
 
 TRANSFERRED, CERTIFIED, COST = "transfer", "certified-l2", "milliseconds"
 RADII = (0.25, 0.5, 1.0)

@@ -58,6 +58,7 @@ register(
             "manifold-trained": "mnist-classifier-overpowered",
             "pgd-trained": "mnist-classifier-pgd",
             "noise-trained": "mnist-classifier-noise",
+            "wgan": "mnist-wgan",
             "generative": "mnist-vae",
             "generative-seed-1": "mnist-vae-seed-1",
             "generative-seed-2": "mnist-vae-seed-2",
