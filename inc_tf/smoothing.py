@@ -12,6 +12,7 @@ from inc_tf.checks import ChecksImages, as_images, as_seed, check_above_zero, ch
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.fit import fitted_classifier
+from inc_tf.projection import gradients
 from inc_tf.saving import deserialized, serialized
 
 ABSTAIN = -1
@@ -72,9 +73,11 @@ class SmoothedClassifier(ChecksImages, keras.Model):
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | None = None) -> tf.Tensor:
         noise = self._noise(self.samples, tf.stack([as_seed(seed), 0]))
+        classify = gradients.frozen(self.classifier)
+        probabilities = gradients.recomputed(lambda noisy: tf.nn.softmax(classify(noisy)))
 
         def add(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return i + 1, total + tf.nn.softmax(self.classifier(images + noise[i], training=False))
+            return i + 1, total + probabilities(images + noise[i])
 
         none = tf.zeros([tf.shape(images)[0], self.classifier.output_shape[1]])
         total = tf.while_loop(lambda *_: True, add, (tf.constant(0), none), maximum_iterations=self.samples)[1]

@@ -366,6 +366,8 @@ def _limited(defense: keras.Model, steps: int) -> keras.Model:
         shorter = type(projector)(
             projector.generator, dataclasses.replace(projector.solver, steps=steps), projector.start
         )
+    elif hasattr(projector, "with_steps"):
+        shorter = projector.with_steps(steps)
     elif hasattr(projector, "steps"):
         shorter = type(projector).from_config({**projector.get_config(), "steps": steps})
     else:

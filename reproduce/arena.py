@@ -24,6 +24,7 @@ from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
 from inc_tf.evaluation.tables import NOTHING, markdown, percent
+from inc_tf.projection import DiffusionProjector
 from inc_tf.smoothing import SmoothedClassifier
 
 PURIFIERS = (
@@ -42,6 +43,10 @@ SETTINGS = {"defense-gan": {"unrolled": {"steps": 10}, "implicit": {"steps": 5},
 VOTES = 2  # draws over which an attack averages
 
 TRANSFERRED, CERTIFIED, COST = "transfer", "certified-l2", "milliseconds"
+VALIDATED = "validation_accuracy"
+TIMES = (100, 200, 300, 400, 500)
+"""t* of diffusion among which its default was chosen."""
+_VALIDATION = 100  # images
 RADII = (0.25, 0.5, 1.0)
 _TIMED = 16  # images
 
@@ -59,9 +64,23 @@ def main(options: Options, n_search: int, epsilons: tuple[float, ...], copies: i
         if set(zoo.DEFENSES[name].parts) <= run.bench.parts.models.keys():
             images = run.images.take(min(n_search, len(run.images))) if name in SEARCHED else run.images
             _measure(run, name, images, sorted(epsilons) or [0.1, 0.2, 0.3])
+    if "diffusion" in run.bench.parts.models:
+        _choose_time(run)
     if "noise-trained" in run.bench.parts.models:
         _certify(run, copies)
     run.finish(table(run.record), draw)
+
+
+def _choose_time(run: Run) -> None:
+    """Add what diffusion keeps of validation images at each t*, clean and under PGD on C at ε 0.3."""
+    validation = data.load(run.images.name, "validation").take(_VALIDATION)
+    for time_ in TIMES:
+        name = f"diffusion-{time_}"
+        projector = DiffusionProjector(run.bench.parts["diffusion"], time_, bounds=run.images.bounds)
+        run.bench.made[name] = zoo.behind(run.bench.parts, projector)
+        for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3)], [name]).items():
+            found = scoring.accuracy(answer["correct"], run.record.seed)
+            run.record.add(found, metric=VALIDATED, defense=name, attack=attack.name, epsilon=attack.epsilon)
 
 
 def _measure(run: Run, name: str, images: data.Dataset, epsilons: list[float]) -> None:
@@ -162,6 +181,11 @@ def table(record: Record) -> str:
                 cells = [percent(one[0]) if one else NOTHING for one in shown]
                 each.append([METHODS[method].describe(), f"{epsilon:g}", *cells])
     tables.append(markdown(each, ["attack", "ε", *map(label, defenses)]))
+    kept = {t: record.select(defense=f"diffusion-{t}", metric=VALIDATED) for t in TIMES}
+    validated = [[t, *map(percent, rows)] for t, rows in kept.items() if rows]
+    if validated:
+        tables.append("Diffusion on validation images, from which its time t* was chosen:")
+        tables.append(markdown(validated, ["t*", "clean", "PGD-40 on C, ε 0.3"]))
     certified = record.select(attack=CERTIFIED)
     if certified:
         proven = "; ".join(f"{row['epsilon']:g}: {percent(row)}" for row in certified)

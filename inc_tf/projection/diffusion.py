@@ -13,6 +13,7 @@ from inc_tf.data.scaling import from_unit, to_unit
 from inc_tf.errors import InputError
 from inc_tf.interrupts import interruptible
 from inc_tf.models.diffusion import LinearSchedule
+from inc_tf.projection import gradients
 from inc_tf.projection.projection import Projection, in_one_pass
 from inc_tf.projection.solvers.protocol import activations
 from inc_tf.projection.starts import fingerprint
@@ -101,24 +102,15 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
         x = 2 * to_unit(images, self.bounds) - 1
         x = math.sqrt(signal[0]) * x + math.sqrt(1 - signal[0]) * noise[:, 0]
         rows = coefficients(signal, times, self.eta)
-        # Read here, since a loop's gradient cannot recompute what reads a variable.
-        weights = [[tf.convert_to_tensor(v) for v in part] for part in _variables(self.model)]
+        predict = gradients.frozen(self.model)
 
         def step(i: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             row = tf.gather(tf.constant(rows, tf.float32), i)
             drawn = tf.gather(noise, tf.minimum(i + 1, tf.shape(noise)[1] - 1), axis=1)
-            return i + 1, _recomputed(lambda x: self._reversed(x, row, drawn, weights))(x)
+            return i + 1, gradients.recomputed(lambda x: _reversed(predict, x, row, drawn))(x)
 
         x = tf.while_loop(lambda *_: True, step, (tf.constant(0), x), maximum_iterations=steps)[1]
         return from_unit(tf.ensure_shape((x + 1) / 2, [None, *self.image_shape]), self.bounds)
-
-    def _reversed(self, x: tf.Tensor, row: tf.Tensor, noise: tf.Tensor, weights: list[list[tf.Tensor]]) -> tf.Tensor:
-        """One step back in time: the clean image is predicted, clipped, and noised again as far as the step goes."""
-        time, signal, blur, image_share, noise_share, sigma = tf.unstack(row)
-        times = tf.fill(tf.shape(x)[:1], time)
-        predicted, _ = self.model.stateless_call(*weights, [x, times], training=False)
-        clean = tf.clip_by_value((x - blur * predicted) / signal, -1.0, 1.0)
-        return image_share * clean + noise_share * (x - signal * clean) / blur + sigma * noise
 
     def _noise(self, images: tf.Tensor, seeds: tf.Tensor, steps: int) -> tf.Tensor:
         """Each image's draws, float32 [N, m, H, W, C]: one to begin with, and where η > 0 one for each step."""
@@ -135,6 +127,10 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
             close = min(divisors, key=lambda d: abs(d - steps))
             raise InputError(f"steps is {steps}, which does not divide time {time}; {close} does.")
         return steps
+
+    def with_steps(self, steps: int) -> "DiffusionProjector":
+        """The same with another number of steps, on the same model."""
+        return type(self)(self.model, self.time, steps, self.eta, self.schedule, self.bounds)
 
     def get_config(self) -> dict:
         return {
@@ -179,21 +175,9 @@ def coefficients(signal: np.ndarray, times: np.ndarray, eta: float) -> np.ndarra
     return np.stack([times[:-1], np.sqrt(now), np.sqrt(1 - now), *shares], axis=1)
 
 
-def _variables(model: keras.Model) -> tuple[list[keras.Variable], list[keras.Variable]]:
-    return model.trainable_variables, model.non_trainable_variables
-
-
-def _recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`function`, whose backward pass computes it again rather than keep what is inside."""
-
-    @tf.custom_gradient
-    def forward(x: tf.Tensor):
-        def pull_back(upstream: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                again = function(x)
-            return tape.gradient(again, x, output_gradients=upstream)
-
-        return function(x), pull_back
-
-    return forward
+def _reversed(predict: Callable, x: tf.Tensor, row: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    """One step back in time: the clean image is predicted, clipped, and noised again as far as the step goes."""
+    time, signal, blur, image_share, noise_share, sigma = tf.unstack(row)
+    predicted = predict([x, tf.fill(tf.shape(x)[:1], time)])
+    clean = tf.clip_by_value((x - blur * predicted) / signal, -1.0, 1.0)
+    return image_share * clean + noise_share * (x - signal * clean) / blur + sigma * noise

@@ -5,6 +5,8 @@ refuse their steps. The functions here answer codes that an attacker's `tf.Gradi
 whatever stands behind it are the attacker's to apply. Both work in the images' own floating type.
 """
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -110,6 +112,32 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
 
     codes = tf.stop_gradient(codes)
     return at_minimum(images)
+
+
+def recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`function`, a tensor to a tensor, whose backward pass computes it again rather than keep what is inside.
+
+    In a loop memory then grows by one input a step. What is inside must not read a variable there; see `frozen`.
+    """
+
+    @tf.custom_gradient
+    def forward(x: tf.Tensor):
+        def pull_back(upstream: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                again = function(x)
+            return tape.gradient(again, x, output_gradients=upstream)
+
+        return function(x), pull_back
+
+    return forward
+
+
+def frozen(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """`model` as a function of its inputs, with the weights that it has where this is called, for use in a loop."""
+    parts = model.trainable_variables, model.non_trainable_variables
+    weights = [[tf.convert_to_tensor(variable) for variable in part] for part in parts]
+    return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
 
 
 def _solve(hessians: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -71,7 +71,7 @@ def _diffusion(dataset: str, width: int, **arguments) -> Recipe:
         diffusion.train,
         "noise_mse",
         diffusion.noise_mse,
-        {"batch_size": 64, **arguments},
+        {"batch_size": 32, "learning_rate": 2e-3, "average": 0.99, **arguments},
         width=width,
     )
 
@@ -138,7 +138,7 @@ RECIPES = {
         {"steps": 15_000, "batch_size": 50, "learning_rate": 3e-4, "decay": True, "critic_steps": 3},
         width=32,  # Defense-GAN's has 64, and 200,000 steps
     ),
-    "mnist-diffusion": _diffusion("mnist", width=24, steps=3_000, average=0.995),
+    "mnist-diffusion": _diffusion("mnist", width=16, steps=2_000),
     "celeba-gender": _classifier(
         "celeb_a",
         celeba.classifier,
@@ -177,7 +177,7 @@ RECIPES = {
         steps=200,
         batch_size=50,
     ),
-    "digits-diffusion": _diffusion("digits", width=8, steps=2_000, average=0.995),
+    "digits-diffusion": _diffusion("digits", width=8, steps=1_500),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }

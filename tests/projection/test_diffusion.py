@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import inc_tf as inc
+from inc_tf import zoo
 from inc_tf.errors import InputError
 from inc_tf.models.diffusion import LinearSchedule, unet
 from inc_tf.projection.diffusion import coefficients
@@ -106,12 +107,13 @@ def test_recomputed_gradient_is_that_of_what_is_kept(small, digits):
     images, seeds = tf.constant(digits.images[:2]), tf.constant([0, 1])
     noise = small._noise(images, seeds, 4)
     signal = LinearSchedule().signal()
-    weights = small.model.trainable_variables, small.model.non_trainable_variables
     with tf.GradientTape() as tape:
         tape.watch(images)
         x = np.sqrt(signal[400]) * (2 * images - 1) + np.sqrt(1 - signal[400]) * noise[:, 0]
         for i, row in enumerate(coefficients(signal[400::-100], np.array([400, 300, 200, 100, 0]), 1.0)):
-            x = small._reversed(x, tf.constant(row, tf.float32), noise[:, i + 1], weights)
+            predicted = small.model([x, tf.fill([2], float(row[0]))])
+            clean = tf.clip_by_value((x - row[2] * predicted) / row[1], -1.0, 1.0)
+            x = row[3] * clean + row[4] * (x - row[1] * clean) / row[2] + row[5] * noise[:, i + 1]
         kept = (x + 1) / 2
     expected = tape.gradient(kept, images)
     with tf.GradientTape() as tape:
@@ -128,6 +130,12 @@ def test_defence_saves_and_loads_to_the_same_bits(small, digits, classifier, tmp
     loaded = keras.saving.load_model(tmp_path / "defense.keras")
     np.testing.assert_array_equal(loaded(digits.images[:3], seed=2).logits, defense(digits.images[:3], seed=2).logits)
     assert configuration(loaded.projector) == configuration(small)
+
+
+def test_fewer_steps_keep_the_model(small, digits, classifier):
+    fewer = zoo._limited(inc.InvertAndClassify(classifier, small), 2).projector
+    assert (fewer.model, fewer.time, fewer.steps) == (small.model, 400, 2)
+    assert fewer(digits.images[:1]).images.shape == (1, 28, 28, 1)
 
 
 def test_one_graph_serves_every_batch(small, digits):
