@@ -54,13 +54,21 @@ _TIMED = 16  # images
 @script("arena", quick=50)
 @click.option("--n-search", default=10, show_default=True, help="Images for Defense-GAN and diffusion.")
 @click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3]")
+@click.option(
+    "--defense",
+    "defenses",
+    multiple=True,
+    type=click.Choice((*PURIFIERS, *LINES)),
+    help="Repeatable.  [default: all]",
+)
 @click.option("--copies", default=1000, show_default=True, help="Noisy copies of an image behind a certificate.")
-def main(options: Options, n_search: int, epsilons: tuple[float, ...], copies: int) -> None:
+def main(options: Options, n_search: int, epsilons: tuple[float, ...], defenses: tuple[str, ...], copies: int) -> None:
     """Today's purifiers beside INC: clean, transferred, worst case, and what a query costs."""
-    parts = {part for name in (*PURIFIERS, *LINES) for part in zoo.DEFENSES[name].parts}
+    chosen = [name for name in (*PURIFIERS, *LINES) if name in (defenses or (*PURIFIERS, *LINES))]
+    parts = {part for name in chosen for part in zoo.DEFENSES[name].parts}
     run = experiment(options, "classifier", optional=tuple(sorted(parts - {"classifier"})))
     run.record.deviations.append("Not in the paper, which has INC and Autoencode-and-Classify alone.")
-    for name in (*PURIFIERS, *LINES):
+    for name in chosen:
         if set(zoo.DEFENSES[name].parts) <= run.bench.parts.models.keys():
             images = run.images.take(min(n_search, len(run.images))) if name in SEARCHED else run.images
             _measure(run, name, images, sorted(epsilons) or [0.1, 0.2, 0.3])
