@@ -48,7 +48,7 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
     def __init__(
         self,
         model: keras.Model,
-        time: int = 300,
+        time: int = 200,
         steps: int = 10,
         eta: float = 1.0,
         schedule: LinearSchedule = LinearSchedule(),

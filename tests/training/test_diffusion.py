@@ -12,8 +12,8 @@ def test_recipe_lowers_the_error_of_the_predicted_noise(digits, tmp_path):
     assert abs(diffusion.noise_mse(unet(width=4), digits).value - 1) < 0.01
     written = training.train("digits-diffusion", steps=60, run_dir=tmp_path / "run")
     assert loop.history(tmp_path / "run", ["noise_mse"])["noise_mse"][-1] < 0.7
-    # So early the average of the weights, which the recipe keeps, has hardly left the first ones.
-    assert 0.7 < diffusion.noise_mse(keras.saving.load_model(written), digits).value < 1
+    # So early the average of the weights, which the recipe keeps, has not gone as far.
+    assert 0.1 < diffusion.noise_mse(keras.saving.load_model(written), digits).value < 1
 
 
 def test_training_noises_images_by_the_schedule(digits):
