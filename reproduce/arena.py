@@ -87,7 +87,7 @@ def _choose_time(run: Run) -> None:
         projector = DiffusionProjector(run.bench.parts["diffusion"], time_, bounds=run.images.bounds)
         run.bench.made[name] = zoo.behind(run.bench.parts, projector)
         for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3)], [name]).items():
-            found = scoring.accuracy(answer["correct"], run.record.seed)
+            found = estimates.share(answer["correct"])
             run.record.add(found, metric=VALIDATED, defense=name, attack=attack.name, epsilon=attack.epsilon)
 
 
