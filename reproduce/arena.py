@@ -19,7 +19,7 @@ from inc_tf.attacks import METHODS, TARGETS
 from inc_tf.cli.scripts import script
 from inc_tf.defense import InvertAndClassify
 from inc_tf.evaluation import page, scoring
-from inc_tf.evaluation.plots import color, label, panels, title, whiskers
+from inc_tf.evaluation.plots import color, label, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
@@ -213,13 +213,13 @@ def draw(record: Record) -> plt.Figure:
     for row in record.select(attack=page.WORST, epsilon=epsilon):
         name, cost = row["defense"], record.one(defense=row["defense"], metric=COST)["value"]
         value, reach = whiskers([row], 100)
-        axes.errorbar([cost], value, yerr=reach, marker="o", capsize=3, color=color(name))
-        axes.annotate(label(name), (cost, value[0]), xytext=(6, 4), textcoords="offset points", fontsize="small")
+        axes.errorbar([cost], value, yerr=reach, fmt="o", capsize=3, color=color(name), label=label(name))
         if name in LINES:
             axes.axhline(value[0], color=color(name), linestyle="--", linewidth=1)
     axes.set(xscale="log", xlabel="processor time of a query, ms", ylabel="worst-case accuracy, %", ylim=(-4, 104))
     axes.set_title(f"{title(record.dataset)}: worst case at ε {epsilon:g} (ℓ∞), 95 % intervals")
     axes.grid(alpha=0.3)
+    legend(figure, 3)
     return figure
 
 
