@@ -16,18 +16,20 @@ from inc_tf.errors import InputError
 class ChecksImages:
     """Makes a Keras layer check its images, against its `image_shape` [H, W, C] and `bounds`, and its seed.
 
-    Done before Keras's own `__call__`, which would bury the sentence in a report on the call's arguments.
+    A layer without an `image_shape` takes images of any size. Done before Keras's own `__call__`, which would bury the
+    sentence in a report on the call's arguments.
     """
 
     image_shape: Sequence[int | None]
     bounds: Bounds | None = None
 
     def __call__(self, images, *args, **kwargs):
+        shape = getattr(self, "image_shape", (None, None, None))
         if isinstance(images, keras.KerasTensor):  # where a model is put together, which has no values yet
-            check_form(tf.TensorSpec(images.shape, images.dtype), self.image_shape, self.bounds)
+            check_form(tf.TensorSpec(images.shape, images.dtype), shape, self.bounds)
         else:
             images = as_images(images)
-            check_images(images, self.image_shape, self.bounds)
+            check_images(images, shape, self.bounds)
             _check_seeds(as_seed(kwargs.get("seed")), images)
         return super().__call__(images, *args, **kwargs)  # type: ignore[misc]
 
@@ -101,10 +103,11 @@ def check_above_zero(**values: float) -> None:
             raise InputError(f"{name} is {value!r}; it must be a finite number above 0.")
 
 
-def check_tolerance(tolerance: float) -> None:
-    """Refuse a tolerance that is no share of an error: below 0, above 1 or NaN."""
-    if not (_is_finite(tolerance) and 0 <= tolerance <= 1):
-        raise InputError(f"tolerance is {tolerance!r}; it must be between 0 and 1.")
+def check_share(**values: float) -> None:
+    """Refuse tolerances, momenta and the like that are below 0, above 1 or NaN."""
+    for name, value in values.items():
+        if not (_is_finite(value) and 0 <= value <= 1):
+            raise InputError(f"{name} is {value!r}; it must be between 0 and 1.")
 
 
 def _is_finite(value) -> bool:
@@ -139,7 +142,7 @@ def check_form(images: tf.Tensor | tf.TensorSpec, shape: Sequence[int | None], b
     wanted = "[N, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if images.shape.rank != 4:
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}, a batch of them.")
-    if images.shape[3] != shape[2]:
+    if shape[2] is not None and images.shape[3] != shape[2]:
         raise InputError(f"Images have {images.shape[3]} channels (shape {_shape(images)}); they must have {shape[2]}.")
     if any(size is not None and size != found for size, found in zip(shape, images.shape[1:], strict=True)):
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}.")

@@ -186,6 +186,38 @@ def _deep_image_prior(parts: Parts) -> keras.Model:
     return behind(parts, DeepImagePrior(skip_network(parts["classifier"].input_shape[1:])))
 
 
+def _transformed(kind: str) -> Callable[[Parts], keras.Model]:
+    """C behind the input transformation of that class, with its own defaults."""
+
+    def build(parts: Parts) -> keras.Model:
+        from inc_tf.projection import transformations
+
+        return behind(parts, getattr(transformations, kind)(bounds=parts.bounds))
+
+    return build
+
+
+def _defense_gan(parts: Parts) -> keras.Model:
+    """As its code for MNIST has it: 200 steps from ten draws of N(0, 1/k)."""
+    from inc_tf.projection import LatentProjector, Momentum, Normal
+
+    generator = parts["wgan"].generator
+    start = Normal(restarts=10, stddev=generator.input_shape[1] ** -0.5)
+    return behind(parts, LatentProjector(generator, Momentum(), start))
+
+
+def _diffusion(parts: Parts) -> keras.Model:
+    from inc_tf.projection import DiffusionProjector
+
+    return behind(parts, DiffusionProjector(parts["diffusion"], bounds=parts.bounds))
+
+
+def _smoothed(parts: Parts) -> keras.Model:
+    from inc_tf.smoothing import SmoothedClassifier
+
+    return SmoothedClassifier(parts["noise-trained"], bounds=parts.bounds)
+
+
 def _divisible(source: data.Source) -> bool:
     """Whether the skip network makes images of this size."""
     return all(side % 32 == 0 for side in source.image_shape[:2])
@@ -203,6 +235,15 @@ for _declared in (
     NamedDefense("inc-lbfgs", "INC, L-BFGS", _lbfgs, color="C3"),
     NamedDefense("inc-500", "INC, 500 steps", _shorter(500), color="C8"),
     NamedDefense("inc-100", "INC, 100 steps", _shorter(100), color="C6"),
+    NamedDefense("jpeg", "JPEG", _transformed("JPEG"), ("classifier",), color="gold"),
+    NamedDefense("bit-depth", "bit depth", _transformed("BitDepth"), ("classifier",), color="darkkhaki"),
+    NamedDefense("median", "median", _transformed("Median"), ("classifier",), color="hotpink"),
+    NamedDefense(
+        "total-variation", "total variation", _transformed("TotalVariation"), ("classifier",), color="deepskyblue"
+    ),
+    NamedDefense("defense-gan", "Defense-GAN", _defense_gan, ("classifier", "wgan"), color="navy"),
+    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "diffusion"), color="magenta"),
+    NamedDefense("smoothed", "randomised smoothing", _smoothed, ("noise-trained",), color="black"),
     NamedDefense("dip", "deep image prior", _deep_image_prior, ("classifier",), suits=_divisible, color="C0"),
 ):
     register(_declared)
@@ -275,7 +316,7 @@ def load(
 
     Args:
       name: a full name, e.g. `"mnist-inc-fast"` or `"celeb_a-inc"`; a data set's name, for its default; or a
-        checkpoint's, e.g. `"mnist-vae"`.
+        checkpoint's, e.g. `"mnist-vae"`. What is both, as `"mnist-diffusion"`, is the defence.
       steps: the most that the search takes; None: as many as the defence has.
       threshold: η; None: what the defence was calibrated to, which rejects 5 % of clean validation images, and
         nothing where it has not been.
@@ -285,7 +326,7 @@ def load(
     `InputError` for an unknown name, steps or η not above 0, a search that cannot be shortened, and a checkpoint that
     is missing or altered.
     """
-    if name in checkpoints.names():
+    if name in checkpoints.names() and name not in names():
         return checkpoints.load(name)
     source, named = understand(name)
     with warnings.catch_warnings():
@@ -323,6 +364,8 @@ def _limited(defense: keras.Model, steps: int) -> keras.Model:
         raise InputError(f"steps is {steps}; it must be at least 1.")
     if hasattr(projector, "solver"):
         shorter = projector.with_solver(dataclasses.replace(projector.solver, steps=steps))
+    elif hasattr(projector, "with_steps"):
+        shorter = projector.with_steps(steps)
     elif hasattr(projector, "steps"):
         shorter = type(projector).from_config({**projector.get_config(), "steps": steps})
     else:

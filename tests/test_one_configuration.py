@@ -16,8 +16,9 @@ from inc_tf.serving import image_files
 
 DATASETS = ("digits", "mnist")
 NAMES = [name for name in zoo.names() if name.split("-")[0] in DATASETS]
-ALONE = ("undefended", "manifold-trained", "pgd-trained")
+ALONE = ("undefended", "manifold-trained", "pgd-trained", "smoothed")
 PROJECTING = [name for name in NAMES if not name.endswith(ALONE)]
+REGISTERED = ((attacks.METHODS, "stop"), (attacks.TARGETS, "whole"))
 FIRST_SEARCHES = {
     "inc": ("Adam", "Normal"),
     "inc-fast": ("LevenbergMarquardt", "Nearest"),
@@ -45,7 +46,8 @@ def without_threshold(model) -> dict:
 
 def test_names_are_those_of_the_tables():
     assert [name.removeprefix("digits-") for name in NAMES if name.startswith("digits-")] == [
-        *("inc-fast", "undefended", "autoencode", "manifold-trained", "inc", "inc-lbfgs", "inc-500", "inc-100")
+        *("inc-fast", "undefended", "autoencode", "manifold-trained", "inc", "inc-lbfgs", "inc-500", "inc-100"),
+        *("jpeg", "bit-depth", "median", "total-variation"),
     ]
     assert set(NAMES) - {name.replace("digits", "mnist") for name in NAMES} == {
         name for name in NAMES if name.startswith("digits")
@@ -76,7 +78,7 @@ def test_data_sets_name_is_its_fast_search(dataset, expected):
 def test_records_bench_builds_it(dataset, expected, request, tmp_path):
     request.getfixturevalue(dataset)
     options = Options("one", dataset=dataset, n=1, out=tmp_path, quiet=True)
-    optional = ("manifold-trained", "pgd-trained")
+    optional = tuple({part for named in zoo.DEFENSES.values() for part in named.parts})
     bench = experiment(options, "classifier", "generative", optional=optional).bench
     for name in NAMES:
         if name.startswith(dataset):
@@ -108,8 +110,9 @@ def test_inc_defend_and_attack_take_it(name, expected, monkeypatch, request):
         raise InputError("Seen.")
 
     monkeypatch.setattr(image_files, "defend", stop)
-    attacks.register(attacks.Method("stop", stop, "stops", target="search"))
-    request.addfinalizer(lambda: attacks.METHODS.discard("stop"))
+    attacks.register_target(attacks.Target("whole", lambda defense, parts, draws: defense))
+    attacks.register(attacks.Method("stop", stop, "stops", target="whole"))
+    request.addfinalizer(lambda: [registry.discard(name) for registry, name in REGISTERED])
     assert run("defend", "a.png", "--defense", name).stderr == "Error: Seen.\n"
     assert run("attack", "stop", "--defense", name, "--n", "1").stderr == "Error: Seen.\n"
     assert seen == [expected[name]] * 2

@@ -124,7 +124,7 @@ def check_whole(defense: Any, *parts: str) -> None:
         if not hasattr(defense.projector, part):
             raise InputError(
                 f"The defence's projector, a {type(defense.projector).__name__}, has no {part}; this needs one that "
-                "has, a LatentProjector say, and straight_through takes any."
+                "has, and straight_through takes any."
             )
 
 

@@ -6,6 +6,7 @@ a stand-in, from images to logits, that any attack of this package takes instead
 attacked in expectation (EOT, Athalye et al., 2018): the logits are the mean over draws, searched as one batch.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import keras
@@ -19,7 +20,7 @@ from inc_tf.attacks.methods import Method, Target, register, register_target
 from inc_tf.attacks.projected_gradient import pgd
 from inc_tf.checks import check_count
 from inc_tf.defense import InvertAndClassify
-from inc_tf.projection import Adam, DeepImagePrior, Projection, gradients
+from inc_tf.projection import Adam, DeepImagePrior, Momentum, Projection, gradients
 from inc_tf.zoo import Parts
 
 Codes = Callable[[tf.Tensor], tf.Tensor]
@@ -58,7 +59,8 @@ def unrolled(
     steps: int = 60,
     learning_rate: float | None = None,
 ) -> Classifier:
-    """C(G(z_K(x))), z_K the last of K steps of Adam, differentiable through every step.
+    """C(G(z_K(x))), z_K the last of K steps, differentiable through every one: of `Momentum` where it is the defence's
+    own solver, of Adam behind any other.
 
     Args:
       defense: C behind a `LatentProjector`.
@@ -66,7 +68,7 @@ def unrolled(
         with each seed, the first of its restarts.
       seeds: of the starts; the logits are the mean over them (EOT). One is enough with a `start` that draws nothing.
       steps: K.
-      learning_rate: of the search; None: the defence's own where that is Adam's, else 0.1.
+      learning_rate: of the search; None: the defence's own where it has one, else 0.1.
     """
     check_count(steps=steps)
     projector = defense.projector
@@ -85,7 +87,11 @@ def unrolled(
     @tf.function(reduce_retracing=True, autograph=False)
     def classify(images: tf.Tensor) -> tf.Tensor:
         drawn, _ = _drawn(images, drawing)
-        codes = gradients.unrolled(generator, drawn, begin(images), steps=steps, learning_rate=rate)
+        if isinstance(projector.solver, Momentum):
+            own = dataclasses.replace(projector.solver, steps=steps, learning_rate=rate)
+            codes = gradients.unrolled_momentum(generator, drawn, begin(images), solver=own)
+        else:
+            codes = gradients.unrolled(generator, drawn, begin(images), steps=steps, learning_rate=rate)
         return _mean(defense.classifier(generator(codes, training=False), training=False), drawing)
 
     return classify
@@ -145,6 +151,26 @@ def _projection(defense: InvertAndClassify, images: tf.Tensor, seeds: Sequence[i
     """Every draw of every image, in one batch."""
     drawn, given = _drawn(tf.stop_gradient(images), seeds)
     return defense.projector(drawn, seed=given)
+
+
+@on_a_defense("purify")
+def reverse(defense: InvertAndClassify, *, seeds: Sequence[int] = (0,), steps: int | None = None) -> Classifier:
+    """C(x̂) with the gradient through the whole of a diffusion's forward and reverse process.
+
+    Args:
+      defense: C behind a `DiffusionProjector`.
+      seeds: of the noise; the logits are the mean over them (EOT).
+      steps: of the reverse process; None: the defence's own, whose gradient is exact. Fewer are the surrogate process
+        of Lee and Kim (2023), cheaper and with less noise in its gradient; must divide the defence's time.
+    """
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def classify(images: tf.Tensor) -> tf.Tensor:
+        drawn, given = _drawn(images, seeds)
+        given = tf.broadcast_to(given, tf.shape(drawn)[:1])
+        return _mean(defense.classifier(defense.projector.purify(drawn, given, steps), training=False), seeds)
+
+    return classify
 
 
 def low_pass(
@@ -216,7 +242,8 @@ def _own_answers(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
         return vote
     if projects:
         return lambda images: defense(images).logits  # its search keeps what the start prepares; a graph would not
-    images = tf.TensorSpec([None, *parts["classifier"].input_shape[1:]], tf.float32)
+    shape = getattr(defense, "image_shape", None) or defense.input_shape[1:]
+    images = tf.TensorSpec([None, *shape], tf.float32)
     return tf.function(defense, input_signature=[images], autograph=False)  # one graph for every batch
 
 
@@ -226,10 +253,10 @@ def _autoencoder(defense: keras.Model, parts: Parts, draws: int) -> Classifier:
 
 
 def _unrolled(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifier:
-    """From where Adam's own search starts, at its own rate; another search's gradient is taken along Adam's steps from
-    E(x), close to where every search ends, or without such an E from where the defence's own ends.
+    """From where the search of Adam or `Momentum` starts, at its own rate; another search's gradient is taken along
+    Adam's steps from E(x), close to where every search ends, or without such an E from where the defence's own ends.
     """
-    if isinstance(defense.projector.solver, Adam):
+    if isinstance(defense.projector.solver, Adam | Momentum):
         return unrolled(defense, seeds=range(draws))
 
     def end(images: tf.Tensor) -> tf.Tensor:
@@ -250,6 +277,17 @@ def _thresholded(defense: InvertAndClassify, parts: Parts, draws: int) -> Callab
     return both
 
 
+def _shorter(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifier:
+    """Through the longest reverse process of at most half the defence's steps."""
+    own = defense.projector.steps
+    steps = max(d for d in range(1, max(1, own // 2) + 1) if own % d == 0)
+    return reverse(defense, seeds=range(draws), steps=steps)
+
+
+def _diffuses(defense: keras.Model) -> bool:
+    return _projects(defense) and hasattr(defense.projector, "purify")
+
+
 def _projects(defense: keras.Model) -> bool:
     return isinstance(defense, InvertAndClassify)
 
@@ -262,7 +300,9 @@ def _searches(defense: keras.Model) -> bool:
     return _finds_codes(defense) and hasattr(defense.projector, "solver")
 
 
-register_target(Target("classifier", lambda defense, parts, draws: parts["classifier"], searches=False))
+register_target(
+    Target("classifier", lambda defense, parts, draws: parts.models.get("classifier", defense), searches=False)
+)
 register_target(Target("autoencoder", _autoencoder, searches=False))
 register_target(Target("defense", _own_answers))
 register_target(Target("search", lambda defense, parts, draws: defense, suits=_finds_codes))
@@ -280,6 +320,9 @@ register_target(
 
 register_target(Target("thresholded", _thresholded, suits=_finds_codes))
 
+register_target(Target("reverse", lambda defense, parts, draws: reverse(defense, seeds=range(draws)), suits=_diffuses))
+register_target(Target("surrogate-reverse", _shorter, suits=_diffuses))
+
 _ONE_STEP = "one step; its kind takes more"
 register(Method("autoencode-fgsm", fgsm, "FGSM on C∘G∘E", target="autoencoder", left_out=_ONE_STEP))
 register(Method("autoencode-pgd", pgd, "PGD-{steps} on C∘G∘E", target="autoencoder"))
@@ -288,6 +331,8 @@ register(Method("bpda", auto_pgd, f"AutoPGD-{{steps}}, {_IDENTITY}", target="str
 register(Method("bpda-fgsm", fgsm, f"FGSM, {_IDENTITY}", target="straight-through", left_out=_ONE_STEP))
 # What AutoPGD finds on an unrolled search carries less far.
 register(Method("unrolled", pgd, "PGD-{steps} through the search", target="unrolled", arguments={"loss": "margin"}))
+register(Method("reverse", pgd, "PGD-{steps} through the reverse process", target="reverse"))
+register(Method("surrogate-reverse", pgd, "PGD-{steps} through half of it", target="surrogate-reverse"))
 _IMPLICIT = "AutoPGD-{steps}, implicit gradient"
 register(Method("implicit", auto_pgd, _IMPLICIT, target="implicit"))
 register(Method("implicit-l2", auto_pgd, f"{_IMPLICIT}, ℓ2", target="implicit", arguments={"norm": 2}))

@@ -36,6 +36,8 @@ _MODULES = {
     "bpda": "differentiable",
     "bpda-fgsm": "differentiable",
     "unrolled": "differentiable",
+    "reverse": "differentiable",
+    "surrogate-reverse": "differentiable",
     "implicit": "differentiable",
     "implicit-fgsm": "differentiable",
     "implicit-l2": "differentiable",
@@ -120,7 +122,10 @@ METHODS: Registry[Method] = Registry("attack", {name: f"{_PACKAGE}.{module}" for
 TARGETS: Registry[Target] = Registry(
     "target",
     dict.fromkeys(
-        ("classifier", "autoencoder", "defense", "search", "straight-through", "unrolled", "implicit", "thresholded"),
+        (
+            *("classifier", "autoencoder", "defense", "search", "straight-through", "unrolled", "implicit"),
+            *("thresholded", "reverse", "surrogate-reverse"),
+        ),
         f"{_PACKAGE}.differentiable",
     ),
 )

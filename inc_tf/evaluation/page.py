@@ -129,17 +129,9 @@ class _Page:
     def __init__(self, run: Run, spend: Budget, cast: Cast):
         self.run, self.spend, self.cast = run, spend, cast
         self.few = run.images.take(min(spend.searched, len(run.images)))
-        self.draws = {name: self._draws(name) for name in cast.all}
+        self.draws = {name: draws(run, self.few, name) for name in cast.all}
         self.answers = sweep(run, run.images, [CLEAN], list(cast.all), draws=self.draws)
         self.votes = {name: self._votes(name) for name in cast.all}
-
-    def _draws(self, name: str) -> int:
-        """Over how many draws a defence is scored: it is asked twice, from two seeds."""
-        first, second = (
-            sweep(self.run, self.few, [CLEAN], [name], keep=("logits",), seed=self.run.bench.seed + i)[CLEAN, name]
-            for i in range(2)
-        )
-        return scoring.DRAWS if scoring.draws_lots(first["logits"], second["logits"]) else 1
 
     def _votes(self, name: str) -> int:
         """Over how many of a defence's draws attacks average: one is enough where its class hardly depends on them."""
@@ -331,6 +323,14 @@ class _Page:
             said = f"the class does not depend on the draw ({_label(name)})"
             rows.append({"check": said, **check._asdict(), "n": len(self.run.images)})
         return rows
+
+
+def draws(run: Run, images: data.Dataset, name: str) -> int:
+    """Over how many draws a defence is scored: it is asked twice, from two seeds."""
+    first, second = (
+        sweep(run, images, [CLEAN], [name], keep=("logits",), seed=run.bench.seed + i)[CLEAN, name] for i in range(2)
+    )
+    return scoring.DRAWS if scoring.draws_lots(first["logits"], second["logits"]) else 1
 
 
 def shown_as(attack: Attack, defense: str) -> str:

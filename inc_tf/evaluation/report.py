@@ -34,6 +34,7 @@ ARTEFACTS = {
         _BOTH,
         "reproduction/adaptive.md#behind-other-generators",
     ),
+    "arena": Artefact("Beyond the paper: today's purifiers side by side", _MNIST, "reproduction/arena.md"),
     "adaptive_dip": Artefact(
         "Beyond the paper: an attack that knows the deep image prior", _PHOTOGRAPHS, "reproduction/table_2.md"
     ),

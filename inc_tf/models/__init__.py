@@ -1,5 +1,5 @@
-"""The networks of the paper, one file a section."""
+"""The networks of the paper, one file a section, and of the defences that stand beside it."""
 
-from inc_tf.models import celeba, imagenet, mnist, skip
+from inc_tf.models import celeba, diffusion, imagenet, mnist, skip, wgan
 
-__all__ = ["celeba", "imagenet", "mnist", "skip"]
+__all__ = ["celeba", "diffusion", "imagenet", "mnist", "skip", "wgan"]

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from inc_tf.checks import ChecksImages
 from inc_tf.fit import fitted_encoder, fitted_generator
-from inc_tf.projection.projection import Projection, Status
+from inc_tf.projection.projection import Projection, in_one_pass
 from inc_tf.saving import deserialized, serialized
 
 
@@ -31,10 +31,7 @@ class EncoderProjector(ChecksImages, keras.layers.Layer):
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         codes = self.encoder(images, training=False)
-        projected = self.generator(codes, training=False)
-        squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])
-        status = tf.where(tf.math.is_finite(squared), Status.CONVERGED, Status.NOT_FINITE)
-        return Projection(projected, codes, tf.sqrt(squared), tf.zeros_like(status), status)
+        return in_one_pass(images, self.generator(codes, training=False), codes)
 
     def get_config(self) -> dict:
         return {**super().get_config(), **serialized(encoder=self.encoder, generator=self.generator)}

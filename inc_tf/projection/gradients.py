@@ -1,14 +1,17 @@
 """Gradients of a projection's answer with respect to the image, for attacks that know the defence.
 
 `LatentProjector` itself passes no gradient on: it keeps the best of what its search saw, and most solvers accept or
-refuse their steps. The two functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
+refuse their steps. The functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
 whatever stands behind it are the attacker's to apply. Both work in the images' own floating type.
 """
+
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
+from inc_tf.projection.solvers.momentum import Momentum
 from inc_tf.projection.solvers.protocol import activations, squared_errors
 
 _COLUMN_MEMORY = 2**31  # what the columns of a Hessian that are computed together may keep, for 64 images
@@ -41,6 +44,28 @@ def unrolled(
     zeros = tf.zeros_like(codes)
     first = (tf.zeros([], codes.dtype), codes, (zeros, zeros))
     return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
+
+
+def unrolled_momentum(
+    generator: keras.Model, images: tf.Tensor, codes: tf.Tensor, *, solver: Momentum = Momentum()
+) -> tf.Tensor:
+    """z_L(x), the last step of Defense-GAN's search, differentiable through every step.
+
+    Args:
+      generator: G, from codes [N, k] to images [N, H, W, C].
+      images: x, [N, H, W, C].
+      codes: z₀, [N, k].
+      solver: the search, with its L steps. Memory for the backward pass grows with them.
+
+    Returns: [N, k].
+    """
+
+    def step(t, z, velocity):
+        _, z, velocity = solver.descend(generator, images, z, velocity, t)
+        return t + 1, z, velocity
+
+    first = (tf.constant(0), codes, tf.zeros_like(codes))
+    return tf.while_loop(lambda *_: True, step, first, maximum_iterations=solver.steps)[1]
 
 
 def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
@@ -87,6 +112,32 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
 
     codes = tf.stop_gradient(codes)
     return at_minimum(images)
+
+
+def recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`function`, a tensor to a tensor, whose backward pass computes it again rather than keep what is inside.
+
+    In a loop memory then grows by one input a step. What is inside must not read a variable there; see `frozen`.
+    """
+
+    @tf.custom_gradient
+    def forward(x: tf.Tensor):
+        def pull_back(upstream: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                again = function(x)
+            return tape.gradient(again, x, output_gradients=upstream)
+
+        return function(x), pull_back
+
+    return forward
+
+
+def frozen(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """`model` as a function of its inputs, with the weights that it has where this is called, for use in a loop."""
+    parts = model.trainable_variables, model.non_trainable_variables
+    weights = [[tf.convert_to_tensor(variable) for variable in part] for part in parts]
+    return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
 
 
 def _solve(hessians: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

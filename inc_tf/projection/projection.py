@@ -53,3 +53,17 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(
             f"{len(projection.images)} of {n} images were projected; this exception's `projection` has them."
         )
+
+
+def in_one_pass(images: tf.Tensor, projected: tf.Tensor, codes: tf.Tensor | None = None) -> Projection:
+    """The projection of a batch that no search was needed for: of 0 steps, converged where its distance is finite.
+
+    Args:
+      images: x, float32 [N, H, W, C].
+      projected: what became of them, float32 [N, H, W, C].
+      codes: float32 [N, k]; None: there are none, k is 0.
+    """
+    squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])
+    status = tf.where(tf.math.is_finite(squared), Status.CONVERGED, Status.NOT_FINITE)
+    codes = tf.zeros([tf.shape(images)[0], 0]) if codes is None else codes
+    return Projection(projected, codes, tf.sqrt(squared), tf.zeros_like(status), status)

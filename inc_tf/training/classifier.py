@@ -39,6 +39,7 @@ def train(
     decay: bool = False,
     average: float | None = None,
     mirror: bool = False,
+    noise: float = 0.0,
     adversary: Adversary | None = None,
     seed: int = 0,
     directory: Path,
@@ -49,6 +50,7 @@ def train(
       decay: let the learning rate fall to 0 along a cosine.
       average: the momentum of the exponential average of the weights that the model ends with; None: no average.
       mirror: flip each image left to right with probability ½.
+      noise: σ of the Gaussian noise that is added to each image, in the images' own units (Cohen et al., 2019).
       adversary: adds its loss on what it finds before each step.
 
     `settings` and `directory` are `loop.run`'s. The layers' own regularisation joins the loss.
@@ -62,6 +64,9 @@ def train(
         if mirror:
             flips = tf.random.stateless_uniform([batch_size, 1, 1, 1], flip_seed) < 0.5
             images = tf.where(flips, images[:, :, ::-1], images)
+        if noise:
+            noise_seed = tf.stack([derive(seed, "noise"), flip_seed[1]])
+            images += noise * tf.random.stateless_normal(tf.shape(images), noise_seed)
         images, labels = loop.share(images), loop.share(labels)
         with tf.GradientTape() as tape:
             logits = model(images, training=True)

@@ -14,7 +14,10 @@ import tensorflow as tf
 from inc_tf import checkpoints, data, estimates
 from inc_tf.errors import InputError
 from inc_tf.models import celeba, mnist
-from inc_tf.training import began, classifier, loop, manifold, pgd, vae
+from inc_tf.models.diffusion import unet
+from inc_tf.models.wgan import wgan
+from inc_tf.training import began, classifier, diffusion, loop, manifold, pgd, vae
+from inc_tf.training import wgan as adversarial_networks
 
 _MIXED = "mixed_bfloat16"
 _SEED = "-seed-"
@@ -57,6 +60,18 @@ def _began(width: int, steps: int) -> Recipe:
         "reconstruction_mse",
         vae.reconstruction_mse,
         {"steps": steps, "batch_size": 16},
+        width=width,
+    )
+
+
+def _diffusion(dataset: str, width: int, **arguments) -> Recipe:
+    return Recipe(
+        dataset,
+        unet,
+        diffusion.train,
+        "noise_mse",
+        diffusion.noise_mse,
+        {"batch_size": 32, "learning_rate": 2e-3, "average": 0.99, **arguments},
         width=width,
     )
 
@@ -109,8 +124,21 @@ RECIPES = {
         learning_rate=1e-3,
         decay=True,
     ),
+    "mnist-classifier-noise": _classifier(
+        "mnist", steps=3_000, batch_size=100, learning_rate=1e-3, decay=True, noise=0.5
+    ),
     "mnist-vae": _vae("mnist", steps=41_250, batch_size=100),
     "mnist-vae-2d": _vae("mnist", mnist.vae_2d, steps=41_250, batch_size=100),
+    "mnist-wgan": Recipe(
+        "mnist",
+        wgan,
+        adversarial_networks.train,
+        "wasserstein",
+        adversarial_networks.wasserstein,
+        {"steps": 15_000, "batch_size": 50, "learning_rate": 3e-4, "decay": True, "critic_steps": 3},
+        width=32,  # Defense-GAN's has 64, and 200,000 steps
+    ),
+    "mnist-diffusion": _diffusion("mnist", width=16, steps=2_000),
     "celeba-gender": _classifier(
         "celeb_a",
         celeba.classifier,
@@ -149,6 +177,7 @@ RECIPES = {
         steps=200,
         batch_size=50,
     ),
+    "digits-diffusion": _diffusion("digits", width=8, steps=1_500),
     "digits-vae": _vae("digits", steps=8_000, batch_size=100),
     "digits-vae-2d": _vae("digits", mnist.vae_2d, steps=8_000, batch_size=100),
 }

@@ -21,6 +21,7 @@ SOLVERS = {
     "adam, draining": inc.Adam(0.1, steps=120, tolerance=1e-2),
     "levenberg-marquardt": inc.LevenbergMarquardt(steps=8),
     "l-bfgs": inc.LBFGS(steps=15),
+    "momentum": inc.Momentum(0.3, steps=30),
 }
 # On the digits, what brings each near the best that it can do.
 PATIENT = {
@@ -28,6 +29,7 @@ PATIENT = {
     "adam, draining": inc.Adam(0.1, steps=800, tolerance=1e-3),
     "levenberg-marquardt": inc.LevenbergMarquardt(),
     "l-bfgs": inc.LBFGS(),
+    "momentum": inc.Momentum(3.0, steps=1000),
 }
 every_solver = pytest.mark.parametrize("name", SOLVERS)
 
@@ -120,7 +122,8 @@ def test_every_solver_comes_near_the_best_on_digits(name, vae, digits):
     found = inc.LatentProjector(vae.generator, PATIENT[name], inc.Normal(restarts=3))(images)
     many = inc.LevenbergMarquardt(steps=60, tolerance=1e-5)
     best = inc.LatentProjector(vae.generator, many, inc.Normal(restarts=8))(images)
-    assert np.mean(np.square(found.distances)) <= 1.25 * np.mean(np.square(best.distances))
+    near = 1.4 if name == "momentum" else 1.25  # which takes the same step along every direction
+    assert np.mean(np.square(found.distances)) <= near * np.mean(np.square(best.distances))
 
 
 @every_solver
@@ -345,3 +348,19 @@ def test_a_code_of_zero_size_is_refused():
     image = keras.layers.Reshape((1, 1, 1))(keras.layers.Lambda(lambda z: tf.ones([tf.shape(z)[0], 1]), (1,))(code))
     with pytest.raises(InputError, match="0 dimensions; they must have at least 1"):
         inc.LatentProjector(keras.Model(code, image))
+
+
+def test_momentum_is_keras_sgd_until_its_rate_falls():
+    """By the steps of Keras's optimizer on the mean squared error a value; after 0.8 L the rate is a tenth."""
+    keras.utils.set_random_seed(0)
+    generator, images = generator_of(3), np.random.default_rng(0).normal(size=(2, 4, 3, 1)).astype(np.float32)
+    search = inc.Momentum(0.5, steps=10)
+    optimizer, z = keras.optimizers.SGD(0.5, momentum=0.7), keras.Variable(np.ones((2, 3), np.float32))
+    codes, velocity = tf.ones((2, 3)), tf.zeros((2, 3))
+    for t in range(8):
+        with tf.GradientTape() as tape:
+            errors = tf.reduce_mean(tf.math.squared_difference(generator(z.value), images), axis=[1, 2, 3])
+        optimizer.apply([tape.gradient(errors, z.value)], [z])
+        _, codes, velocity = search.descend(generator, tf.constant(images), codes, velocity, tf.constant(t))
+        np.testing.assert_allclose(codes, z, rtol=1e-5, atol=1e-6)
+    assert [float(search.rate(tf.constant(t))) for t in (0, 7, 8, 9)] == pytest.approx([0.5, 0.5, 0.05, 0.05])

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-search", "2", "--epsilon", "0.3"],
     "adaptive_generators": ["--n", "2", "--n-search", "1", "--epsilon", "0.3"],
+    "arena": ["--n", "2", "--n-search", "2", "--epsilon", "0.3", "--copies", "50"],
     "figure_3_solvers": ["--n", "10"],
     "figure_4": ["--n", "10"],
     "figure_5": ["--n", "10", "--queries", "30"],

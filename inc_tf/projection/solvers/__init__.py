@@ -3,6 +3,7 @@
 from inc_tf.projection.solvers.adam import Adam
 from inc_tf.projection.solvers.lbfgs import LBFGS
 from inc_tf.projection.solvers.levenberg_marquardt import LevenbergMarquardt
+from inc_tf.projection.solvers.momentum import Momentum
 from inc_tf.projection.solvers.protocol import SOLVERS, Solution, Solver, errors_and_gradients, solver, squared_errors
 from inc_tf.projection.solvers.search import Step, minimizer
 
@@ -11,6 +12,7 @@ __all__ = [
     "SOLVERS",
     "Adam",
     "LevenbergMarquardt",
+    "Momentum",
     "Solution",
     "Solver",
     "Step",

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from inc_tf.adam import adam
-from inc_tf.checks import check_above_zero, check_count, check_tolerance
+from inc_tf.checks import check_above_zero, check_count, check_share
 from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver, squared_errors
 from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.saving import Settings
@@ -42,7 +42,7 @@ class Adam(Settings):
     def __post_init__(self) -> None:
         check_count(steps=self.steps)
         check_above_zero(learning_rate=self.learning_rate)
-        check_tolerance(self.tolerance)
+        check_share(tolerance=self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""

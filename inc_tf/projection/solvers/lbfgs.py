@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from inc_tf.checks import check_count, check_tolerance
+from inc_tf.checks import check_count, check_share
 from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver
 from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.rows import column, select
@@ -49,7 +49,7 @@ class LBFGS(Settings):
 
     def __post_init__(self) -> None:
         check_count(steps=self.steps)
-        check_tolerance(self.tolerance)
+        check_share(tolerance=self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from inc_tf.checks import check_count, check_tolerance
+from inc_tf.checks import check_count, check_share
 from inc_tf.errors import InputError
 from inc_tf.projection.solvers.protocol import Solution, solver, squared_errors
 from inc_tf.projection.solvers.search import Step, minimizer
@@ -52,7 +52,7 @@ class LevenbergMarquardt(Settings):
 
     def __post_init__(self) -> None:
         check_count(steps=self.steps)
-        check_tolerance(self.tolerance)
+        check_share(tolerance=self.tolerance)
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
