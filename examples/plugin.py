@@ -1,6 +1,6 @@
 """A data set, a solver, a defence and an attack of one's own, each declared where it is written.
 
-inc --plugin examples/plugin.py attack noise --defense evens-momentum --epsilon 0.5 --n 40
+inc --plugin examples/plugin.py attack noise --defense evens-heavy-ball --epsilon 0.5 --n 40
 """
 
 from dataclasses import dataclass
@@ -28,15 +28,15 @@ inc.data.register(
         image_shape=(28, 28, 1),
         class_names=tuple("0123456789"),
         checkpoints={"classifier": "digits-classifier", "generative": "digits-vae"},
-        default_defense="momentum",
+        default_defense="heavy-ball",
     )
 )
 
 
-@solver("momentum")
+@solver("heavy-ball")
 @dataclass(frozen=True)
-class Momentum(Settings):
-    """Gradient descent with momentum on ‖G(z) − x‖₂²."""
+class HeavyBall(Settings):
+    """The heavy-ball method on ‖G(z) − x‖₂²."""
 
     learning_rate: float = 0.003
     momentum: float = 0.9
@@ -64,7 +64,7 @@ class Momentum(Settings):
 
 
 zoo.register(
-    zoo.NamedDefense("momentum", "INC, momentum", lambda parts: zoo.inverting(parts, Momentum(), inc.Nearest()))
+    zoo.NamedDefense("heavy-ball", "INC, heavy ball", lambda parts: zoo.inverting(parts, HeavyBall(), inc.Nearest()))
 )
 
 

@@ -173,7 +173,7 @@ def test_extending_runs(tmp_path, monkeypatch):
     )
     assert found.returncode == 0, found.stderr
     result = json.loads(found.stdout)
-    assert (result["attack"], result["defense"], result["n"]) == ("noise", "evens-momentum", 40)
+    assert (result["attack"], result["defense"], result["n"]) == ("noise", "evens-heavy-ball", 40)
     assert result["defended"]["clean"]["value"] >= 0.9
     assert result["defended"]["attacked"]["value"] < result["defended"]["clean"]["value"]
     names: dict = {}
