@@ -2,7 +2,7 @@
 
 Not in the paper. Each defence is attacked along the gradient that breaks it: with the identity in the backward pass
 (BPDA), through the steps of its search or at its minimum, through a diffusion's reverse process or a shorter one, or
-straight through where it has a gradient. Beside them stand the two lines to beat: the classifier trained against PGD,
+straight through where it has a gradient; and by Square, without one. Beside them stand the two lines to beat: the classifier trained against PGD,
 and randomised smoothing, whose ℓ2 radius is proven.
 """
 
@@ -37,8 +37,15 @@ SEARCHED = ("defense-gan", "diffusion")
 """Those of which a query is expensive."""
 
 TRANSFER = ("fgsm", "pgd")
-OWN = ("bpda", "unrolled", "implicit", "reverse", "surrogate-reverse", "end-to-end")
-SETTINGS = {"defense-gan": {"unrolled": {"steps": 10}, "implicit": {"steps": 5}, "bpda": {"steps": 10}}}
+OWN = ("bpda", "unrolled", "implicit", "reverse", "surrogate-reverse", "end-to-end", "square")
+SETTINGS = {
+    "defense-gan": {
+        "unrolled": {"steps": 10},
+        "implicit": {"steps": 5},
+        "bpda": {"steps": 10},
+        "square": {"queries": 20},
+    }
+}
 """Arguments of attacks where the declared ones would take hours."""
 VOTES = 2  # draws over which an attack averages
 
