@@ -2,8 +2,8 @@
 
 Not in the paper. Each defence is attacked along the gradient that breaks it: with the identity in the backward pass
 (BPDA), through the steps of its search or at its minimum, through a diffusion's reverse process or a shorter one, or
-straight through where it has a gradient; and by Square, without one. Beside them stand the two lines to beat: the classifier trained against PGD,
-and randomised smoothing, whose ℓ2 radius is proven.
+straight through where it has a gradient; and by Square, without one. Beside them stand the two lines to beat: the
+classifier trained against PGD, and randomised smoothing, whose ℓ2 radius is proven.
 """
 
 import time
