@@ -10,6 +10,14 @@ import inc_tf as inc
 from inc_tf.interrupts import interruptible
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_interrupts():
+    """Also where the tests run in the background of a shell, which has SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stopped() -> bool:
     """Whether the threads that were left ended; without a cancellation they would run for days."""
     left = [thread for thread in threading.enumerate() if thread.name == "projection"]
