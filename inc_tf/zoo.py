@@ -209,7 +209,7 @@ def _defense_gan(parts: Parts) -> keras.Model:
 def _diffusion(parts: Parts) -> keras.Model:
     from inc_tf.projection import DiffusionProjector
 
-    return behind(parts, DiffusionProjector(parts["diffusion"], bounds=parts.bounds))
+    return behind(parts, DiffusionProjector(parts["denoiser"], bounds=parts.bounds))
 
 
 def _smoothed(parts: Parts) -> keras.Model:
@@ -242,7 +242,7 @@ for _declared in (
         "total-variation", "total variation", _transformed("TotalVariation"), ("classifier",), color="deepskyblue"
     ),
     NamedDefense("defense-gan", "Defense-GAN", _defense_gan, ("classifier", "wgan"), color="navy"),
-    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "diffusion"), color="magenta"),
+    NamedDefense("diffusion", "diffusion", _diffusion, ("classifier", "denoiser"), color="magenta"),
     NamedDefense("smoothed", "randomised smoothing", _smoothed, ("noise-trained",), color="black"),
     NamedDefense("dip", "deep image prior", _deep_image_prior, ("classifier",), suits=_divisible, color="C0"),
 ):

@@ -79,7 +79,7 @@ def main(options: Options, n_search: int, epsilons: tuple[float, ...], defenses:
         if set(zoo.DEFENSES[name].parts) <= run.bench.parts.models.keys():
             images = run.images.take(min(n_search, len(run.images))) if name in SEARCHED else run.images
             _measure(run, name, images, sorted(epsilons) or [0.1, 0.2, 0.3])
-    if "diffusion" in run.bench.parts.models:
+    if "denoiser" in run.bench.parts.models:
         _choose_time(run)
     if "noise-trained" in run.bench.parts.models:
         _certify(run, copies)
@@ -91,7 +91,7 @@ def _choose_time(run: Run) -> None:
     validation = data.load(run.images.name, "validation").take(_VALIDATION)
     for time_ in TIMES:
         name = f"diffusion-{time_}"
-        projector = DiffusionProjector(run.bench.parts["diffusion"], time_, bounds=run.images.bounds)
+        projector = DiffusionProjector(run.bench.parts["denoiser"], time_, bounds=run.images.bounds)
         run.bench.made[name] = zoo.behind(run.bench.parts, projector)
         for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3)], [name]).items():
             found = estimates.share(answer["correct"])

@@ -59,7 +59,7 @@ register(
             "pgd-trained": "mnist-classifier-pgd",
             "noise-trained": "mnist-classifier-noise",
             "wgan": "mnist-wgan",
-            "diffusion": "mnist-diffusion",
+            "denoiser": "mnist-diffusion",
             "generative": "mnist-vae",
             "generative-seed-1": "mnist-vae-seed-1",
             "generative-seed-2": "mnist-vae-seed-2",
