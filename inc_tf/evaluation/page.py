@@ -52,7 +52,6 @@ OUTCOMES = ("accepted_right", "accepted_wrong", "rejected")
 """What becomes of an image behind a threshold."""
 
 _VALIDATION = 200  # clean images from which η is set
-_UNSETTLED = 0.05  # of clean images, above which attacks average over draws
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Budget:
       searched: how many images are shown to a defence that draws lots, and attacked where each query is a search.
       settings: arguments of attacks, by name, where they are not the declared ones.
       slow: the defences on whose own ground attacks keep to `SHORT`.
-      votes: over how many draws an attack averages on the ground of a defence whose class depends on them.
+      votes: over how many draws an attack averages on the ground of a defence that draws lots.
       steps: of the attacks that are compared with longer ones.
       restarts: of those that are compared with more.
     """
@@ -131,11 +130,9 @@ class _Page:
         self.few = run.images.take(min(spend.searched, len(run.images)))
         self.draws = {name: draws(run, self.few, name) for name in cast.all}
         self.answers = sweep(run, run.images, [CLEAN], list(cast.all), draws=self.draws)
-        self.votes = {name: self._votes(name) for name in cast.all}
-
-    def _votes(self, name: str) -> int:
-        """Over how many of a defence's draws attacks average: one is enough where its class hardly depends on them."""
-        return self.spend.votes if self.unsettled(name).mean() > _UNSETTLED else 1
+        # Clean images do not tell whether one is enough: a class that hardly depends on the draw there may on attacked
+        # ones.
+        self.votes = {name: spend.votes if self.draws[name] > 1 else 1 for name in cast.all}
 
     def unsettled(self, name: str) -> np.ndarray:
         """Which clean images are right in some draws and wrong in others, bool [N]."""
