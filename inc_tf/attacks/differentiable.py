@@ -148,9 +148,13 @@ def _mean(logits: tf.Tensor, seeds: Sequence[int]) -> tf.Tensor:
 
 
 def _projection(defense: InvertAndClassify, images: tf.Tensor, seeds: Sequence[int]) -> Projection:
-    """Every draw of every image, in one batch."""
-    drawn, given = _drawn(tf.stop_gradient(images), seeds)
-    return defense.projector(drawn, seed=given)
+    """Every draw of every image, in one batch; inside a graph one after the other, where `Nearest` takes one seed."""
+    images = tf.stop_gradient(images)
+    if tf.executing_eagerly():
+        drawn, given = _drawn(images, seeds)
+        return defense.projector(drawn, seed=given)
+    found = [defense.projector(images, seed=seed) for seed in seeds]
+    return Projection(*(tf.concat(parts, axis=0) for parts in zip(*found, strict=True)))
 
 
 @on_a_defense("purify")

@@ -68,6 +68,15 @@ def test_the_implicit_gradient_is_that_of_the_projection(defense):
     np.testing.assert_allclose(tape.gradient(logits, images), expected, atol=1e-3)
 
 
+def test_draws_are_the_same_inside_a_graph(vae, classifier, digits):
+    projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(3), inc.Nearest(candidates=50))
+    stand_in = implicit(inc.InvertAndClassify(classifier, projector), seeds=(0, 1))
+    images = tf.constant(digits.images[:4])
+    inside = tf.function(stand_in, autograph=False)(images)
+    np.testing.assert_allclose(inside, stand_in(images), rtol=1e-3, atol=1e-3)
+    assert not np.allclose(inside, implicit(inc.InvertAndClassify(classifier, projector))(images), atol=1e-3)
+
+
 def test_straight_through_takes_the_gradient_of_what_it_is_given(defense):
     images = tf.constant(IMAGES)
     gradients = []
