@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from inc_tf import estimates
 from inc_tf.data import Bounds, Dataset
+from inc_tf.data.scaling import to_unit
 from inc_tf.models.diffusion import LinearSchedule
 from inc_tf.rows import column
 from inc_tf.seeds import derive
@@ -86,7 +87,7 @@ def _noised(images: tf.Tensor, seed: tf.Tensor, bounds: Bounds) -> tuple[tf.Tens
     times = tf.random.stateless_uniform(tf.shape(images)[:1], seeds[0], 1, schedule.steps + 1, tf.int32)
     noise = tf.random.stateless_normal(tf.shape(images), seeds[1])
     signal = column(tf.gather(tf.constant(schedule.signal(), tf.float32), times))
-    scaled = 2 * (images - bounds[0]) / (bounds[1] - bounds[0]) - 1
+    scaled = 2 * to_unit(images, bounds) - 1
     return tf.sqrt(signal) * scaled + tf.sqrt(1 - signal) * noise, tf.cast(times, tf.float32), noise
 
 
