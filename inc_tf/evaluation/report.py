@@ -43,6 +43,9 @@ ARTEFACTS = {
         "Beyond the paper: Figure 3 for each solver", _MNIST, "reproduction/figure_3.md#by-solver"
     ),
     "table_1": Artefact("Table 1: INC under every attack on the classifier", _BOTH, "reproduction/table_1.md"),
+    "shortfall": Artefact(
+        "Beyond the paper: why accuracy falls short at the largest ε", _FACES, "reproduction/shortfall.md"
+    ),
     "began_training": Artefact(
         "Beyond the paper: accuracy and reconstruction error as BEGAN is trained",
         _FACES,

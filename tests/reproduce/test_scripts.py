@@ -34,6 +34,7 @@ SCRIPTS = {
     "figure_8": ["--n", "8", "--steps", "40"],
     "figure_9": ["--n", "8", "--steps", "200"],
     "rejection": ["--n", "10", "--n-cw", "2"],
+    "shortfall": ["--n", "10", "--most", "250"],
     "table_1": ["--n", "10", "--n-cw", "2"],
 }
 
