@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from inc_tf import data, estimates, zoo
 from inc_tf.cli.scripts import script
-from inc_tf.evaluation.plots import INTERVALS, panels, title, whiskers
+from inc_tf.evaluation.plots import INTERVALS, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.store import Arrays
@@ -33,7 +33,7 @@ PAPER = {("clean", 0.0): 0.84, ("fgsm", 0.2): 0.73}
 """The paper's accuracies of INC, on CelebA."""
 
 NARROW, DECODER = "inc-narrow", "inc-decoder"
-OTHERS = {NARROW: "starts of half the spread", DECODER: "the discriminator's decoder as G, from E(x)"}
+OTHERS = {NARROW: "starts of half the spread", DECODER: "the discriminator's decoder, from E(x)"}
 WHERE = {"all": "all", "right": "INC is right", "wrong": "INC is wrong"}
 
 
@@ -66,9 +66,10 @@ def _cases(parts: zoo.Parts, steps: list[int]) -> dict:
 
 
 def _add_tangent(run: Run, attack: Attack, search: str) -> None:
-    """Add which share of the attack lies in G's tangent space at z* of the clean image, and how far G(z*) follows it.
+    """Add what G can draw of the attack's perturbation δ, by whether the defence `search` is right about its images.
 
-    Both are shares of ‖δ‖², by whether the defence `search` is right about the attacked image.
+    `tangent` is the share of ‖δ‖² that lies in G's tangent space at z* of the clean image, `followed` how far G(z*)
+    goes along δ when the image does, ⟨G(z*′) − G(z*), δ⟩ / ‖δ‖².
     """
     kept = sweep(run, run.images, [CLEAN, attack], [search], keep=("codes",))
     moved = _attacked(run, attack) - run.images.images
@@ -78,7 +79,8 @@ def _add_tangent(run: Run, attack: Attack, search: str) -> None:
     shares = np.concatenate([run.answer(unit)["shares"] for unit in units])
     generator = run.bench.parts.generator
     ends = [generator.predict(kept[a, search]["codes"], verbose=0) for a in (CLEAN, attack)]
-    followed = _squares(ends[1] - ends[0]) / _squares(moved)
+    # Along δ alone: another image starts elsewhere, which moves G(z*) in other directions too.
+    followed = np.sum((ends[1] - ends[0]) * moved, axis=(1, 2, 3), dtype=np.float64) / _squares(moved)
     right = kept[attack, search]["correct"]
     for where, chosen in {"all": np.ones_like(right), "right": right, "wrong": ~right}.items():
         if chosen.sum() > 1:
@@ -142,7 +144,7 @@ def table(record: Record) -> str:
         if found := record.select(metric=f"tangent, {where}"):
             followed = record.one(metric=f"followed, {where}")
             shares.append([said, found[0]["n"], percent(found[0]), percent(followed)])
-    beside = ["images", "n", "of the perturbation in the tangent space", "of it that the projection follows"]
+    beside = ["images", "n", "‖δ‖² in the tangent space", "the projection follows δ"]
     return f"{markdown(rows, header)}\n\n{markdown(shares, beside)}"
 
 
@@ -155,32 +157,21 @@ def _said(name: str) -> str:
 
 
 def draw(record: Record) -> plt.Figure:
-    """Accuracy against the steps, the other cases at their right; beside it the shares of the perturbation."""
-    figure, (axes, beside) = panels(2, 11)
+    """Accuracy of each search, clean and attacked; a dotted line is the paper's."""
+    figure, (axes,) = panels(width=8)
     names = _searches(record)
     (epsilon,) = {row["epsilon"] for row in record.select(attack="fgsm")}
     for attack, said, shade in (("clean", "clean", "C0"), ("fgsm", f"FGSM {epsilon:g}", "C1")):
         rows = [record.one(defense=name, attack=attack, metric="accuracy") for name in names]
         values, reach = whiskers(rows, 100)
         axes.errorbar(range(len(names)), values, yerr=reach, fmt="o", capsize=2, color=shade, label=said)
-        paper = [row["paper"] for row in rows if row["paper"] is not None]
-        if paper:
-            axes.axhline(100 * paper[0], color=shade, ls=":", lw=1, label=f"the paper, {said}")
-    axes.set_xticks(
-        range(len(names)), [_said(name).replace("decoder as", "decoder\nas") for name in names], rotation=30, ha="right"
-    )
-    axes.set(ylabel="%", ylim=(0, 101), title=f"Accuracy: {title(record.dataset)}, n = {rows[0]['n']}, {INTERVALS}")
-    axes.legend(fontsize="small", loc="lower left")
-    shown = [(said, record.select(metric=f"tangent, {where}")) for where, said in WHERE.items()]
-    for i, kind in enumerate(("tangent", "followed")):
-        rows = [record.one(metric=f"{kind}, {where}") for where, (_, found) in zip(WHERE, shown, strict=True) if found]
-        values, reach = whiskers(rows, 100)
-        places = np.arange(len(rows)) + (i - 0.5) * 0.4
-        what = ("in G's tangent space at z*", "followed by G(z*)")[i]
-        beside.bar(places, values, 0.36, yerr=reach, capsize=3, color=f"C{i + 4}", label=what)
-    beside.set_xticks(range(len(rows)), [said for said, found in shown if found])
-    beside.set_title(f"Of ‖δ‖², FGSM {epsilon:g}")
-    beside.legend(fontsize="small")
+        for row in rows:
+            if row["paper"] is not None:
+                axes.axhline(100 * row["paper"], color=shade, ls=":", lw=1, label=f"the paper, {said}")
+    axes.set_xticks(range(len(names)), [_said(name).replace(", ", ",\n") for name in names], rotation=30, ha="right")
+    axes.set(ylabel="accuracy, %", ylim=(0, 101))
+    axes.set_title(f"{title(record.dataset)}, n = {rows[0]['n']}, {INTERVALS}")
+    legend(figure, 4)
     return figure
 
 
