@@ -362,9 +362,7 @@ def _limited(defense: keras.Model, steps: int) -> keras.Model:
     projector: Any = getattr(defense, "projector", None)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
-    if hasattr(projector, "solver"):
-        shorter = projector.with_solver(dataclasses.replace(projector.solver, steps=steps))
-    elif hasattr(projector, "with_steps"):
+    if hasattr(projector, "with_steps"):
         shorter = projector.with_steps(steps)
     elif hasattr(projector, "steps"):
         shorter = type(projector).from_config({**projector.get_config(), "steps": steps})

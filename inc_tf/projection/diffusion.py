@@ -15,12 +15,9 @@ from inc_tf.interrupts import interruptible
 from inc_tf.models.diffusion import LinearSchedule
 from inc_tf.projection import gradients
 from inc_tf.projection.projection import Projection, in_one_pass
-from inc_tf.projection.solvers.protocol import activations
+from inc_tf.projection.solvers.protocol import activations, rows_together
 from inc_tf.projection.starts import fingerprint
 from inc_tf.saving import deserialized, serialized
-
-_MEMORY = 512 * 2**20
-_LARGEST_BATCH = 512
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -68,7 +65,7 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
         specs = [tf.TensorSpec([None, *self.image_shape], tf.float32), tf.TensorSpec([None], tf.int32)]
         # One graph for every batch, as `LatentProjector` has it.
         self._purify = tf.function(self.purify, input_signature=specs, autograph=False)
-        self._batch = max(1, min(_LARGEST_BATCH, _MEMORY // (2 * 4 * activations(model))))
+        self._batch = rows_together(2 * activations(model))
 
     def call(self, images: tf.Tensor, seed: int | tf.Tensor | None = None) -> Projection:
         images = tf.stop_gradient(images)

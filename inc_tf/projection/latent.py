@@ -1,12 +1,12 @@
 """Algorithm 1: the projection of images onto the range of a trained generator, by a search for codes."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import keras
 import numpy as np
-import psutil
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -17,12 +17,9 @@ from inc_tf.interrupts import interruptible
 from inc_tf.projection.projection import Interrupted, Projection
 from inc_tf.projection.rewriting import up_convolved
 from inc_tf.projection.solvers import Adam
-from inc_tf.projection.solvers.protocol import Solution, Solver, activations
+from inc_tf.projection.solvers.protocol import MEMORY, Solution, Solver, activations, rows_together
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
-
-_MEMORY = 512 * 2**20
-_LARGEST_BATCH = 512
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -56,7 +53,10 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         searched = up_convolved(generator)
         prepare, self._draw = start.compile(searched)
         self._minimize = solver.compile(searched)
-        self._largest_batch = _batch_size(generator, start.restarts, solver.width(generator.input_shape[1]))
+        kept = (
+            4 * solver.width(generator.input_shape[1]) * activations(generator)
+        )  # forward, backward, and as much again
+        self._largest_batch = max(1, rows_together(kept) // start.restarts)
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
         self._kept: dict[tuple, tuple[tf.Tensor, ...]] = {}
@@ -142,9 +142,10 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
             tf.equal(seed, known), lambda: [tf.identity(part) for part in parts], lambda: list(self._prepare(seed))
         )
 
-    def with_solver(self, solver: Solver) -> "LatentProjector":
-        """The projector with another solver. Both share what their start prepares outside a graph."""
-        other = type(self)(self.generator, solver, self.start)
+    def with_steps(self, steps: int) -> "LatentProjector":
+        """The same with a search of at most so many steps. Both share what their start prepares outside a graph."""
+        shorter = dataclasses.replace(self.solver, steps=steps)  # type: ignore[type-var]
+        other = type(self)(self.generator, shorter, self.start)
         other._kept = self._kept  # noqa: SLF001  (of the same class)
         return other
 
@@ -158,7 +159,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
             for other in [other for other in self._kept if other[1:] != weights]:
                 del self._kept[other]
             shared = _unrecorded(self._prepare)(seed)
-            room = _MEMORY // max(1, sum(4 * math.prod(part.shape) for part in shared))
+            room = MEMORY // max(1, sum(4 * math.prod(part.shape) for part in shared))
             while len(self._kept) >= max(1, room):
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = shared
@@ -223,10 +224,3 @@ def _round_up(size: tf.Tensor) -> tf.Tensor:
     octave = tf.cast(tf.math.log(tf.cast(size, tf.float32)) / math.log(2.0) + 1e-6, tf.int32)
     grain = tf.maximum(1, tf.bitwise.left_shift(1, tf.maximum(octave - 4, 0)))
     return -(-size // grain) * grain
-
-
-def _batch_size(generator: keras.Model, restarts: int, width: int) -> int:
-    """Images a batch: what a forward and a backward pass of all restarts keep in memory, at most 512 MB of it."""
-    values = width * activations(generator)
-    budget = min(_MEMORY, psutil.virtual_memory().available // 4)
-    return max(1, min(_LARGEST_BATCH, budget // (4 * 4 * values)) // restarts)

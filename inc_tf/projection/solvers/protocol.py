@@ -32,9 +32,15 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import keras
+import psutil
 import tensorflow as tf
 
 from inc_tf.registry import Registry
+
+MEMORY = 512 * 2**20
+"""Bytes that a batch may keep."""
+
+_LARGEST_BATCH = 512
 
 
 class Solution(NamedTuple):
@@ -107,6 +113,14 @@ def xla_pays(generator: keras.Model) -> bool:
 def is_dense(generator: keras.Model) -> bool:
     """Whether no layer convolves: a convolution's kernel has more axes than a matrix."""
     return all(len(weight.shape) <= 2 for weight in generator.weights)
+
+
+def rows_together(values: int) -> int:
+    """How many rows make a batch where each keeps so many float32 values: what fits into `MEMORY`, or into a quarter of
+    what is free, and at most 512.
+    """
+    budget = min(MEMORY, psutil.virtual_memory().available // 4)
+    return max(1, min(_LARGEST_BATCH, budget // (4 * values)))
 
 
 def activations(generator: keras.Model) -> int:

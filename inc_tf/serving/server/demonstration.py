@@ -5,7 +5,6 @@ Images travel as base64 of H·W·C bytes, 0 for the bounds' lowest value and 255
 
 import base64
 import binascii
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -249,13 +248,13 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
     projector = defense.projector
     if not isinstance(projector, LatentProjector):
         return {None: defense}
-    solver: Any = projector.solver
+    most = projector.solver.steps  # type: ignore[attr-defined]
 
     def cut(steps: int) -> InvertAndClassify:
-        shorter = projector.with_solver(dataclasses.replace(solver, steps=steps))
+        shorter = projector.with_steps(steps)
         return InvertAndClassify(defense.classifier, shorter, defense.threshold, defense.bounds)
 
-    return {**{steps: cut(steps) for steps in LOOKS if steps < solver.steps}, solver.steps: defense}
+    return {**{steps: cut(steps) for steps in LOOKS if steps < most}, most: defense}
 
 
 def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
