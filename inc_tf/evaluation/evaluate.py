@@ -88,7 +88,7 @@ def evaluate(
     bounds = getattr(defense, "bounds", (0.0, 1.0))
     given = data.Dataset("evaluate", "", np.asarray(images), np.asarray(labels), bounds)
     parts = _parts(defense, encoder, bounds)
-    check_inputs(parts["classifier"], given.images[:2], given.labels[:2], bounds)
+    check_inputs(parts["classifier"], given.images, given.labels, bounds)
     slow = () if thorough else (OWN,)
     spend = page.budget(bounds, given.images.shape[1:], searched, epsilons, settings=settings or {}, slow=slow)
     with TemporaryDirectory() as scratch:

@@ -76,13 +76,20 @@ def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
     assert {path.name for path in (tmp_path / "units").iterdir()} > before
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(4))
 def test_rejects_images_and_labels_that_do_not_fit(files, number):
     defense = load_file(files / "classifier.keras")
-    images, labels = np.full((2, 6, 6, 1), 0.5, np.float32), np.zeros(2, np.int64)
-    bad, sentence = [(images + 1, r"must lie in \[0, 1\]"), (images[..., 0], "shape")][number]
+    images, labels = np.full((6, 6, 6, 1), 0.5, np.float32), np.zeros(6, np.int64)
+    late = np.where(np.arange(6) == 5, 99, labels)
+    dark = np.where(np.arange(6)[:, None, None, None] == 5, np.float32("nan"), images)
+    given, sentence = [
+        ((images + 1, labels), r"must lie in \[0, 1\]"),
+        ((images[..., 0], labels), "shape"),
+        ((images, late), "The labels contain 99"),
+        ((dark, labels), "NaN"),
+    ][number]
     with pytest.raises(InputError, match=sentence):
-        inc.evaluate(defense, bad, labels, quiet=True)
+        inc.evaluate(defense, *given, quiet=True)
 
 
 @pytest.mark.parametrize(
