@@ -81,10 +81,11 @@ def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     assert_one_sentence(done.stderr, "is truncated or altered")
 
 
-def test_an_attack_of_foolbox_writes_nothing_to_stderr():
+def test_an_attack_of_foolbox_writes_nothing_to_stderr_but_its_bar():
     done = inc("attack", "boundary", "--defense", "digits", "--n", "1", "--epsilon", "0.2")
     assert "digits-inc-fast" in done.stdout
-    assert done.stderr == ""
+    # What takes over two seconds shows a bar, and so does a search on a slow machine.
+    assert [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("project: ")] == []
 
 
 def test_a_warning_is_one_sentence(tmp_path):
