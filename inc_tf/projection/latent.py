@@ -53,9 +53,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         searched = up_convolved(generator)
         prepare, self._draw = start.compile(searched)
         self._minimize = solver.compile(searched)
-        kept = (
-            4 * solver.width(generator.input_shape[1]) * activations(generator)
-        )  # forward, backward, and as much again
+        # What a forward and a backward pass of a code keep, and as much again.
+        kept = 4 * solver.width(generator.input_shape[1]) * activations(generator)
         self._largest_batch = max(1, rows_together(kept) // start.restarts)
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
