@@ -46,9 +46,12 @@ def main(options: Options, most: int) -> None:
     attack = Attack("fgsm", EPSILONS[run.record.dataset])
     run.bench.made |= _cases(run.bench.parts, [steps for steps in STEPS if steps <= most])
     cases = list(run.bench.made)
+    longest = [name for name in cases if name not in OTHERS][-1]
+    answers = sweep(run, run.images, [CLEAN, attack], [name for name in cases if name != longest])
+    answers |= sweep(run, run.images, [CLEAN, attack], [longest], keep=("codes",))
     paper = {"inc-2000": PAPER} if run.record.dataset == "celeb_a" else {}
-    add_accuracies(run, sweep(run, run.images, [CLEAN, attack], cases), paper)
-    _add_tangent(run, attack, [name for name in cases if name not in OTHERS][-1])
+    add_accuracies(run, {(a, name): answers[a, name] for a in (CLEAN, attack) for name in cases}, paper)
+    _add_tangent(run, attack, longest, answers[CLEAN, longest], answers[attack, longest])
     run.finish(table(run.record), draw)
 
 
@@ -65,32 +68,30 @@ def _cases(parts: zoo.Parts, steps: list[int]) -> dict:
     return cases
 
 
-def _add_tangent(run: Run, attack: Attack, search: str) -> None:
+def _add_tangent(run: Run, attack: Attack, search: str, clean: Arrays, attacked: Arrays) -> None:
     """Add what G can draw of the attack's perturbation δ, by whether the defence `search` is right about its images.
+
+    `clean` and `attacked` are that defence's answers, their codes among them.
 
     `tangent` is the share of ‖δ‖² that lies in G's tangent space at z* of the clean image, `followed` how far G(z*)
     goes along δ when the image does, ⟨G(z*′) − G(z*), δ⟩ / ‖δ‖².
     """
-    kept = sweep(run, run.images, [CLEAN, attack], [search], keep=("codes",))
     moved = _attacked(run, attack) - run.images.images
     size = data.SOURCES[run.images.name].shard
-    codes = kept[CLEAN, search]["codes"]
+    codes = clean["codes"]
     units = [_unit(run.bench, codes[i : i + size], moved[i : i + size]) for i in range(0, len(codes), size)]
     shares = np.concatenate([run.answer(unit)["shares"] for unit in units])
     generator = run.bench.parts.generator
-    ends = [generator.predict(kept[a, search]["codes"], verbose=0) for a in (CLEAN, attack)]
+    ends = [generator.predict(found["codes"], verbose=0) for found in (clean, attacked)]
     # Along δ alone: another image starts elsewhere, which moves G(z*) in other directions too.
     followed = np.sum((ends[1] - ends[0]) * moved, axis=(1, 2, 3), dtype=np.float64) / _squares(moved)
-    right = kept[attack, search]["correct"]
+    right = attacked["correct"]
     for where, chosen in {"all": np.ones_like(right), "right": right, "wrong": ~right}.items():
         if chosen.sum() > 1:
             labels: dict = {"defense": search, "attack": attack.name, "epsilon": attack.epsilon}
-            run.record.add(
-                estimates.bootstrapped_mean(shares[chosen], run.bench.seed), metric=f"tangent, {where}", **labels
-            )
-            run.record.add(
-                estimates.bootstrapped_mean(followed[chosen], run.bench.seed), metric=f"followed, {where}", **labels
-            )
+            for metric, values in (("tangent", shares), ("followed", followed)):
+                found = estimates.bootstrapped_mean(values[chosen], run.bench.seed)
+                run.record.add(found, metric=f"{metric}, {where}", **labels)
     chance = codes.shape[1] / math.prod(run.images.images.shape[1:])
     run.record.add(estimates.Estimate(chance, chance, chance, 1), metric="tangent of a random direction")
 
