@@ -93,7 +93,7 @@ def _choose_time(run: Run) -> None:
         name = f"diffusion-{time_}"
         projector = DiffusionProjector(run.bench.parts["denoiser"], time_, bounds=run.images.bounds)
         run.bench.made[name] = zoo.behind(run.bench.parts, projector)
-        for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3)], [name]).items():
+        for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3, against=name)], [name]).items():
             found = estimates.share(answer["correct"])
             run.record.add(found, metric=VALIDATED, defense=name, attack=attack.name, epsilon=attack.epsilon)
 

@@ -47,7 +47,7 @@ def without_threshold(model) -> dict:
 def test_names_are_those_of_the_tables():
     assert [name.removeprefix("digits-") for name in NAMES if name.startswith("digits-")] == [
         *("inc-fast", "undefended", "autoencode", "manifold-trained", "inc", "inc-lbfgs", "inc-500", "inc-100"),
-        *("jpeg", "bit-depth", "median", "total-variation"),
+        *("jpeg", "bit-depth", "median", "total-variation", "diffusion"),
     ]
     assert set(NAMES) - {name.replace("digits", "mnist") for name in NAMES} == {
         name for name in NAMES if name.startswith("digits")

@@ -40,6 +40,7 @@ register(
         checkpoints={
             "classifier": "digits-classifier",
             "manifold-trained": "digits-classifier-overpowered",
+            "denoiser": "digits-diffusion",
             "generative": "digits-vae",
             "generative-2d": "digits-vae-2d",
         },

@@ -60,10 +60,12 @@ ARTEFACTS = {
         "Section 4.3: the overpowered attack, and training against it", _BOTH, "reproduction/section_4_3.md"
     ),
     "figure_6": Artefact("Figure 6: pairs that the attack finds", _BOTH, "reproduction/section_4_3.md"),
-    "figure_7": Artefact("Figure 7: training against the attack", _BOTH, "reproduction/section_4_3.md#figures-7-and-9"),
-    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "reproduction/section_4_3.md#on-mnist"),
+    "figure_7": Artefact(
+        "Figure 7: training against the attack", _BOTH, "reproduction/section_4_3.md#figures-7-8-and-9"
+    ),
+    "figure_8": Artefact("Figure 8: how the attack converges", _BOTH, "reproduction/section_4_3.md#figures-7-8-and-9"),
     "figure_9": Artefact(
-        "Figure 9: the same pairs after training", _BOTH, "reproduction/section_4_3.md#figures-7-and-9"
+        "Figure 9: the same pairs after training", _BOTH, "reproduction/section_4_3.md#figures-7-8-and-9"
     ),
     "table_2": Artefact("Table 2: the deep image prior", _PHOTOGRAPHS, "reproduction/table_2.md"),
     "figure_10": Artefact("Figure 10: photographs and their reconstructions", _PHOTOGRAPHS, "reproduction/table_2.md"),

@@ -93,8 +93,9 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
     dead generator's all) get no gradient, so that it is always finite.
     """
 
-    columns = max(2, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
-    together = columns if columns < codes.shape[1] else None  # all of them
+    k, columns = codes.shape[1], max(2, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
+    # None: all of them. A number that divides k leaves a remainder of no columns, at which some GPU kernels fail.
+    together = next((count for count in range(columns, k) if k % count), None)
 
     @tf.custom_gradient
     def at_minimum(images):

@@ -138,7 +138,7 @@ RECIPES = {
         {"steps": 15_000, "batch_size": 50, "learning_rate": 3e-4, "decay": True, "critic_steps": 3},
         width=32,  # Defense-GAN's has 64, and 200,000 steps
     ),
-    "mnist-diffusion": _diffusion("mnist", width=16, steps=16_000, batch_size=128, learning_rate=1e-3, average=0.999),
+    "mnist-diffusion": _diffusion("mnist", width=16, steps=6_000, batch_size=128, learning_rate=1e-3, average=0.999),
     "celeba-gender": _classifier(
         "celeb_a",
         celeba.classifier,
