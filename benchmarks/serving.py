@@ -138,7 +138,7 @@ def swapped(answers: Answers, distances: np.ndarray) -> int:
 def refuse(server: Server, image: list, requests: int) -> dict:
     """Send malformed requests; how each was answered, and the server's memory after a tenth of them and at the end."""
     good = json.dumps({"instances": [image]}).encode()
-    path = "/v1/models/lm:predict"
+    path = "/v1/models/fast:predict"
     before, rng = server.ask("POST", path, good), random.Random(0)
     statuses: dict[int, int] = {}
     silent = 0
@@ -146,7 +146,7 @@ def refuse(server: Server, image: list, requests: int) -> dict:
     for i in range(requests):
         if i == requests // 10:
             early = server.rss()
-        status, answer = server.ask(*malformed(rng, "lm", image))
+        status, answer = server.ask(*malformed(rng, "fast", image))
         statuses[status] = statuses.get(status, 0) + 1
         silent += not json.loads(answer).get("error")
     return {
