@@ -7,6 +7,7 @@ it. A page shows a table between `<!-- docs/results/NAME.md -->` and `<!-- end -
 import importlib
 import inspect
 import json
+import math
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +23,8 @@ SHOWN = re.compile(r"(<!-- (docs/results/\S+\.md) -->\n).*?(?=<!-- end -->)", fl
 def redraw(path: Path) -> None:
     """Draw the table and the plot of one record, as its script does."""
     saved = json.loads(path.read_text())
+    for row in saved["rows"]:
+        row |= {end: math.nan for end in ("low", "high") if row[end] is None}
     record = Record(**{field.name: saved[field.name] for field in fields(Record) if field.name in saved})
     script = importlib.import_module(f"inc_tf.reproduce.{record.artefact}")
     drawn = page if record.artefact == "adaptive" else script

@@ -158,6 +158,19 @@ def _reason(said: str) -> str:
     return f"({said.strip().splitlines()[0][:200]}); it must be a .keras file, as model.save('model.keras') writes one."
 
 
+def as_json(value: Any, indent: int = 2) -> str:
+    """Plain values as JSON, which has no NaN and no infinity: they become null, as the ends of one value's interval."""
+
+    def finite(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: finite(one) for name, one in part.items()}
+        if isinstance(part, list | tuple):
+            return [finite(one) for one in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return json.dumps(finite(value), indent=indent, allow_nan=False)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, making its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
 """Files that people have: what is loaded, and what is said of the others. Nothing in them is run."""
 
 import io
+import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from inc_tf import InputError, data
-from inc_tf.saving import load_file
+from inc_tf.saving import as_json, load_file
 
 
 class Unregistered(keras.layers.Layer):
@@ -92,3 +94,11 @@ def test_says_what_an_archive_of_another_kind_holds(write, sentence, tmp_path):
     write(tmp_path / "data.npz")
     with pytest.raises(InputError, match=sentence):
         data.load_archive(tmp_path / "data.npz")
+
+
+def test_json_has_no_nan():
+    found = as_json({"rows": [{"value": 1.5, "low": math.nan, "high": math.inf}], "n": (1, -math.inf)})
+    assert json.loads(found, parse_constant=pytest.fail) == {
+        "rows": [{"value": 1.5, "low": None, "high": None}],
+        "n": [1, None],
+    }

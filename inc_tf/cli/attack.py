@@ -1,7 +1,5 @@
 """`inc attack`."""
 
-import json
-
 import click
 from click.shell_completion import CompletionItem
 
@@ -38,8 +36,9 @@ def command(
     go through the search; square, spsa and boundary see the defence's answers alone.
     """
     from inc_tf.evaluation import single
+    from inc_tf.saving import as_json as to_json
 
     found = single.attack(
         name, defense, n=n, epsilon=epsilon, seed=seed, steps=steps, threshold=threshold, classifier=classifier
     )
-    click.echo(json.dumps(found, indent=2) if as_json else single.table(found))
+    click.echo(to_json(found) if as_json else single.table(found))

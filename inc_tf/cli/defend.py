@@ -1,6 +1,5 @@
 """`inc defend`."""
 
-import json
 from pathlib import Path
 
 import click
@@ -31,12 +30,13 @@ def command(
     Exits with 3 where an image was rejected, and with 1 where one could not be read.
     """
     from inc_tf import zoo
+    from inc_tf.saving import as_json as to_json
     from inc_tf.serving import image_files
 
     model = zoo.projecting(zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier), defense)
     rows = image_files.defend(model, list(images), seed=seed, out=out, invert=invert)
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(to_json(rows))
     else:
         shown = ("file", "class_name", "probability", "distance", "threshold", "accepted")
         show([{name: row[name] for name in shown} for row in rows if "error" not in row], as_json)

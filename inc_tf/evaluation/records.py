@@ -2,7 +2,6 @@
 
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from inc_tf.estimates import Estimate
-from inc_tf.saving import write_text
+from inc_tf.saving import as_json, write_text
 
 _OPTIONAL = ("claims", "checks", "draws", "left_out")
 _PACKAGES = ("inc-tf", "tensorflow", "keras", "tensorflow-datasets", "numpy", "cleverhans")
@@ -80,11 +79,11 @@ class Record:
         """Write the record as JSON, whole or not at all.
 
         Args:
-          path: of the file.
+          path: of the file, in which an interval's end that is not known is null.
           computed_by: the `environment` of each process that computed a part of it; none: of this one.
         """
         record = {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
-        write_text(path, json.dumps({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
+        write_text(path, as_json({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
 
 
 @functools.cache

@@ -179,7 +179,7 @@ def _all_rows(record: dict) -> str:
         [
             *(row[field] if row[field] is not None else "" for field in ("defense", "attack", "epsilon")),
             html.escape(row["metric"]),
-            *(f"{row[field]:.4g}" for field in ("value", "low", "high")),
+            *("" if row[field] is None else f"{row[field]:.4g}" for field in ("value", "low", "high")),
             row["n"],
             "" if row["paper"] is None else f"{row['paper']:g}",
         ]

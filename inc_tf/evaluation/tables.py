@@ -1,5 +1,6 @@
 """What the tables of results have in common, in Markdown."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
@@ -20,7 +21,9 @@ def percent(row: Mapping) -> str:
 
 
 def interval(row: Mapping, digits: int = 3) -> str:
-    """A figure with its interval, e.g. `0.113 (0.094–0.132)`."""
+    """A figure with its interval, e.g. `0.113 (0.094–0.132)`; of one value, which has none, the figure alone."""
+    if math.isnan(row["low"]):
+        return f"{row['value']:.{digits}f}"
     value, low, high = (f"{row[field]:.{digits}f}" for field in ("value", "low", "high"))
     return f"{value} ({low}–{high})"
 

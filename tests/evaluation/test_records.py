@@ -5,6 +5,7 @@ import pytest
 
 from inc_tf import estimates
 from inc_tf.evaluation.records import Record
+from inc_tf.evaluation.tables import interval
 from inc_tf.saving import write_text
 
 
@@ -34,3 +35,12 @@ def test_write_that_fails_leaves_the_earlier_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "half \ud800")
     assert path.read_text() == "whole"
+
+
+def test_one_value_has_no_interval(tmp_path):
+    record = Record("figure_3", "inc reproduce figure_3", "mnist", True, 0, {})
+    record.add(estimates.mean(np.array([0.25])), metric="distance")
+    record.write(tmp_path / "figure_3.json")
+    (row,) = json.loads((tmp_path / "figure_3.json").read_text(), parse_constant=pytest.fail)["rows"]
+    assert (row["value"], row["low"], row["high"], row["n"]) == (0.25, None, None, 1)
+    assert interval(record.rows[0]) == "0.250"
