@@ -74,7 +74,7 @@ def test_script_writes_its_record_table_and_plot(name, out, short):
     assert record["rows"]
     for row in record["rows"]:
         assert row["low"] <= row["value"] <= row["high"]
-        # A clean accuracy of the whole split, and a threshold of 200 validation images.
-        assert 1 <= row["n"] <= {"section_4_3": 400, "adaptive": 200}.get(name, 30)
+        # A clean accuracy of the whole split, a threshold of 200 validation images, and a t* of 100.
+        assert 1 <= row["n"] <= {"section_4_3": 400, "adaptive": 200, "arena": 100}.get(name, 30)
     assert (out / f"{name}-digits.md").read_text().strip() in answer.output
     assert (out / f"{name}-digits.png").read_bytes().startswith(b"\x89PNG")
