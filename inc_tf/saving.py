@@ -158,7 +158,7 @@ def _reason(said: str) -> str:
     return f"({said.strip().splitlines()[0][:200]}); it must be a .keras file, as model.save('model.keras') writes one."
 
 
-def as_json(value: Any, indent: int = 2) -> str:
+def to_json(value: Any, indent: int = 2) -> str:
     """Plain values as JSON, which has no NaN and no infinity: they become null, as the ends of one value's interval."""
 
     def finite(part: Any) -> Any:

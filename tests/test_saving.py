@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from inc_tf import InputError, data
-from inc_tf.saving import as_json, load_file
+from inc_tf.saving import load_file, to_json
 
 
 class Unregistered(keras.layers.Layer):
@@ -97,7 +97,7 @@ def test_says_what_an_archive_of_another_kind_holds(write, sentence, tmp_path):
 
 
 def test_json_has_no_nan():
-    found = as_json({"rows": [{"value": 1.5, "low": math.nan, "high": math.inf}], "n": (1, -math.inf)})
+    found = to_json({"rows": [{"value": 1.5, "low": math.nan, "high": math.inf}], "n": (1, -math.inf)})
     assert json.loads(found, parse_constant=pytest.fail) == {
         "rows": [{"value": 1.5, "low": None, "high": None}],
         "n": [1, None],

@@ -36,7 +36,7 @@ def command(
     go through the search; square, spsa and boundary see the defence's answers alone.
     """
     from inc_tf.evaluation import single
-    from inc_tf.saving import as_json as to_json
+    from inc_tf.saving import to_json
 
     found = single.attack(
         name, defense, n=n, epsilon=epsilon, seed=seed, steps=steps, threshold=threshold, classifier=classifier

@@ -30,7 +30,7 @@ def command(
     Exits with 3 where an image was rejected, and with 1 where one could not be read.
     """
     from inc_tf import zoo
-    from inc_tf.saving import as_json as to_json
+    from inc_tf.saving import to_json
     from inc_tf.serving import image_files
 
     model = zoo.projecting(zoo.load(defense, steps=steps, threshold=threshold, classifier=classifier), defense)

@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from inc_tf.estimates import Estimate
-from inc_tf.saving import as_json, write_text
+from inc_tf.saving import to_json, write_text
 
 _OPTIONAL = ("claims", "checks", "draws", "left_out")
 _PACKAGES = ("inc-tf", "tensorflow", "keras", "tensorflow-datasets", "numpy", "cleverhans")
@@ -83,7 +83,7 @@ class Record:
           computed_by: the `environment` of each process that computed a part of it; none: of this one.
         """
         record = {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
-        write_text(path, as_json({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
+        write_text(path, to_json({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
 
 
 @functools.cache
