@@ -7,6 +7,7 @@ classifier trained against PGD, and randomised smoothing, whose ℓ2 radius is p
 """
 
 import time
+from dataclasses import replace
 
 import click
 import keras
@@ -23,8 +24,8 @@ from inc_tf.evaluation.plots import color, label, legend, panels, title, whisker
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run, experiment
 from inc_tf.evaluation.sweep import CLEAN, Answers, Attack, sweep
-from inc_tf.evaluation.tables import NOTHING, markdown, percent
-from inc_tf.projection import DiffusionProjector
+from inc_tf.evaluation.tables import NOTHING, interval, markdown, percent
+from inc_tf.projection import DiffusionProjector, LatentProjector
 from inc_tf.smoothing import SmoothedClassifier
 
 PURIFIERS = (
@@ -54,6 +55,9 @@ VALIDATED = "validation_accuracy"
 TIMES = (100, 200, 300, 400, 500)
 """t* of diffusion among which its default was chosen."""
 _VALIDATION = 100  # images
+READ = "validation_accuracy_of_robust_reader"
+LENGTHS = (10, 25, 50, 100, 200)
+"""Steps of Defense-GAN's search, up to its own."""
 RADII = (0.25, 0.5, 1.0)
 _TIMED = 16  # images
 
@@ -81,6 +85,8 @@ def main(options: Options, n_search: int, epsilons: tuple[float, ...], defenses:
             _measure(run, name, images, sorted(epsilons) or [0.1, 0.2, 0.3])
     if "denoiser" in run.bench.parts.models:
         _choose_time(run)
+    if {"wgan", "pgd-trained"} <= run.bench.parts.models.keys():
+        _lengthen(run)
     if "noise-trained" in run.bench.parts.models:
         _certify(run, copies)
     run.finish(table(run.record), draw)
@@ -96,6 +102,24 @@ def _choose_time(run: Run) -> None:
         for (attack, _), answer in sweep(run, validation, [CLEAN, Attack("pgd", 0.3, against=name)], [name]).items():
             found = estimates.share(answer["correct"])
             run.record.add(found, metric=VALIDATED, defense=name, attack=attack.name, epsilon=attack.epsilon)
+
+
+def _lengthen(run: Run) -> None:
+    """Add what Defense-GAN keeps of validation images under FGSM on C at ε 0.3, by the steps of its search, and what
+    the classifier trained against PGD reads in the same G(z*).
+    """
+    validation = data.load(run.images.name, "validation").take(_VALIDATION)
+    own = run.bench.defense("defense-gan").projector
+    attack = Attack("fgsm", 0.3)
+    for steps in LENGTHS:
+        name = f"defense-gan-{steps}"
+        projector = LatentProjector(own.generator, replace(own.solver, steps=steps), own.start)
+        run.bench.made[name] = zoo.behind(run.bench.parts, projector)
+        (answer,) = sweep(run, validation, [attack], [name], keep=("projections",)).values()
+        read = run.bench.parts["pgd-trained"].predict(answer["projections"], verbose=0).argmax(axis=1)
+        for metric, right in ((VALIDATED, answer["correct"]), (READ, read == validation.labels)):
+            run.record.add(estimates.share(right), metric=metric, defense=name, attack=attack.name, epsilon=0.3)
+        run.record.add(estimates.mean(answer["distance"]), metric="validation_distance", defense=name)
 
 
 def _measure(run: Run, name: str, images: data.Dataset, epsilons: list[float]) -> None:
@@ -201,6 +225,13 @@ def table(record: Record) -> str:
     if validated:
         tables.append("Diffusion on validation images, from which its time t* was chosen:")
         tables.append(markdown(validated, ["t*", "clean", "PGD-40 on C, ε 0.3"]))
+    lengths = [steps for steps in LENGTHS if record.select(defense=f"defense-gan-{steps}")]
+    if lengths:
+        tables.append(
+            "Defense-GAN on validation images under FGSM on C at ε 0.3, by the steps of its search: what C answers, "
+            "and what the classifier trained against PGD reads in the same G(z*):"
+        )
+        tables.append(markdown([_length(record, steps) for steps in lengths], ["steps", "‖G(z*) − x‖", "C", "reader"]))
     certified = record.select(attack=CERTIFIED)
     if certified:
         proven = "; ".join(f"{row['epsilon']:g}: {percent(row)}" for row in certified)
@@ -211,6 +242,13 @@ def table(record: Record) -> str:
     if lots:
         tables.append(f"Draws over which a defence that draws lots is scored: {lots}.")
     return "\n\n".join(tables)
+
+
+def _length(record: Record, steps: int) -> list:
+    name = f"defense-gan-{steps}"
+    distance = record.one(defense=name, metric="validation_distance")
+    shares = (record.one(defense=name, metric=metric) for metric in (VALIDATED, READ))
+    return [steps, interval(distance, 2), *map(percent, shares)]
 
 
 def draw(record: Record) -> plt.Figure:
