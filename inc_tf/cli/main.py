@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import warnings
 from pathlib import Path
 
 import click
 
+from inc_tf.cli.options import FILE
 from inc_tf.errors import InputError
+from inc_tf.registry import suggestion
 
 COMMANDS = (
     "attack",
@@ -27,7 +28,7 @@ COMMANDS = (
 
 
 class LazyGroup(click.Group):
-    """A group that imports a subcommand when it is asked for, and knows names that are spelled nearly so."""
+    """A group that imports a subcommand when it is asked for, and suggests one for a name that is misspelt."""
 
     def module(self, name: str) -> str:
         """The module whose `command` is the subcommand `name`."""
@@ -45,10 +46,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(context, arguments)
         except click.UsageError as error:
-            close = difflib.get_close_matches(arguments[0], self.list_commands(context), n=1)
-            if close:
-                raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", context) from error
-            raise
+            hint = suggestion(arguments[0], self.list_commands(context))
+            raise click.UsageError(f"{error.message}{hint}", context) from error
 
 
 class _OneSentence(LazyGroup):
@@ -56,8 +55,13 @@ class _OneSentence(LazyGroup):
 
     def invoke(self, context: click.Context):
         before, warnings.formatwarning = warnings.formatwarning, _without_place
+        words = list(context.args)
         try:
             return super().invoke(context)
+        except click.NoSuchOption as error:
+            files = [word for word in words if word.startswith("-") and Path(word).is_file()]
+            error.message += f" To name the file, write ./{files[0]}." if files else ""
+            raise
         except InputError as error:
             raise click.ClickException(str(error)) from error
         finally:
@@ -76,7 +80,7 @@ def _without_place(
     "--plugin",
     "plugins",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FILE,
     envvar="INC_PLUGINS",
     help="A Python file that declares data sets, attacks or defences of its own. Repeatable.",
 )

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-FILE = click.Path(path_type=Path)
+
+class _File(click.Path):
+    """A path as click has it, but the empty one, which Python takes for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("The name is empty; '.' is the current folder.", param, context)
+        return super().convert(value, param, context)
+
+
+FILE = _File(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 SEED = click.option("--seed", default=0, show_default=True, help="Of the search's starts, and of an attack.")
 

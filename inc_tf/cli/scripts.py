@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 import keras
 
-from inc_tf.cli.options import RUN_OPTIONS
+from inc_tf.cli.options import FILE, RUN_OPTIONS
 from inc_tf.evaluation.pairs import STEPS
 from inc_tf.evaluation.photographs import Photography, Shard
 from inc_tf.evaluation.run import Options
@@ -135,7 +134,7 @@ _PHOTOGRAPHY = (
     ),
     click.option(
         "--folder",
-        type=click.Path(path_type=Path),
+        type=FILE,
         help="A folder of images with a labels.txt instead of ImageNet: a file name and a class on each line.",
     ),
     click.option("--split", default="validation", show_default=True, help="ImageNet's."),
@@ -146,7 +145,7 @@ _SHARDS = (
     click.option(
         "--merge",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=FILE,
         help="The --out folder of a shard; once for each. Computes nothing.",
     ),
     click.option("--shard", type=_Shard(), default="1/1", show_default=True, help="The i-th of n parts of the images."),

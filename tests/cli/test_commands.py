@@ -47,6 +47,14 @@ def test_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
 
 
+def test_names_the_file_that_was_taken_for_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-x.png").touch()
+    done = CliRunner().invoke(main, ["defend", "-x.png"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Error: No such option '-x'. To name the file, write ./-x.png.\n")
+
+
 def test_data_directory_without_the_data_set_is_one_sentence(tmp_path):
     done = inc(
         "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"
