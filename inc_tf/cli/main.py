@@ -87,8 +87,8 @@ def _without_place(
 def main(plugins: tuple[Path, ...]) -> None:
     """Invert-and-Classify: the Robust Manifold Defense, reproduced, attacked and measured.
 
-    Exit codes: 0, done; 1, something to put right, in one sentence; 2, not a command; 3, `defend` rejected an image.
-    Completion in bash: eval "$(_INC_COMPLETE=bash_source inc)"; zsh and fish alike.
+    Exit codes: 0, done; 1, an error that one sentence explains; 2, wrong usage; 3, `defend` rejected an image.
+    Completion in bash: eval "$(_INC_COMPLETE=bash_source inc)"; likewise for zsh and fish.
     """
     from inc_tf.cli.quiet import quiet_imports
     from inc_tf.plugins import load
