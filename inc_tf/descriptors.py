@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def stderr_aside(*, on_error: bool = True) -> Iterator[None]:
-    """Hold back what the block writes to stderr, and write it only if an exception leaves the block.
+    """Hold back what the block writes to stderr, and write it only if an error leaves the block.
 
     With `on_error` False it is never written, as where the exception says all there is to know.
     """
@@ -19,7 +19,7 @@ def stderr_aside(*, on_error: bool = True) -> Iterator[None]:
         os.dup2(aside.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # an interrupt is no error
             if on_error:
                 aside.seek(0)
                 os.write(kept, aside.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import warnings
 from pathlib import Path
@@ -25,6 +26,9 @@ COMMANDS = (
     "serve",
     "train",
 )
+
+_RESUMING = {"evaluate", "project", "reproduce", "train"}
+"""Commands that keep finished work and, run again, carry on from there."""
 
 
 class LazyGroup(click.Group):
@@ -51,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 class _OneSentence(LazyGroup):
-    """Prints what a user can put right as one sentence, without a traceback, and exits with 1; warnings alike."""
+    """Prints errors that a user can put right, and warnings, as one sentence without a traceback."""
 
     def invoke(self, context: click.Context):
         before, warnings.formatwarning = warnings.formatwarning, _without_place
@@ -64,6 +68,15 @@ class _OneSentence(LazyGroup):
             raise
         except InputError as error:
             raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as error:
+            resumes = "; the same command resumes" if context.invoked_subcommand in _RESUMING else ""
+            click.echo(f"\nInterrupted{resumes}.", err=True)
+            raise click.exceptions.Exit(130) from error
+        except OSError as error:  # a full disk, a folder without permission
+            if error.errno == errno.EPIPE or not error.strerror:
+                raise
+            where = "The output" if error.filename is None else repr(str(error.filename))
+            raise click.ClickException(f"{where} cannot be read or written: {error.strerror}.") from error
         finally:
             warnings.formatwarning = before
 
@@ -87,7 +100,8 @@ def _without_place(
 def main(plugins: tuple[Path, ...]) -> None:
     """Invert-and-Classify: the Robust Manifold Defense, reproduced, attacked and measured.
 
-    Exit codes: 0, done; 1, an error that one sentence explains; 2, wrong usage; 3, `defend` rejected an image.
+    Exit codes: 0, done; 1, an error that one sentence explains; 2, wrong usage; 3, `defend` rejected an image;
+    130, interrupted.
     Completion in bash: eval "$(_INC_COMPLETE=bash_source inc)"; likewise for zsh and fish.
     """
     from inc_tf.cli.quiet import quiet_imports
