@@ -64,8 +64,11 @@ class _OneSentence(LazyGroup):
             return super().invoke(context)
         except click.NoSuchOption as error:
             files = [word for word in words if word.startswith("-") and Path(word).is_file()]
-            error.message += f" To name the file, write ./{files[0]}." if files else ""
-            raise
+            if not files:
+                raise
+            raise click.UsageError(
+                f"{error.format_message()} To name the file, write ./{files[0]}.", error.ctx
+            ) from error
         except InputError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt as error:
