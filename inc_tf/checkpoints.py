@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from inc_tf.errors import InputError
+from inc_tf.registry import suggestion
 
 if TYPE_CHECKING:  # cards are read, listed and completed without TensorFlow
     import keras
@@ -44,7 +45,9 @@ def card(name: str) -> dict:
     """The card of checkpoint `name`. Raises `InputError` for a name that is not there."""
     if name not in names():
         known = ", ".join(names()) or "none"
-        raise InputError(f"There is no checkpoint {name!r} in {str(directory())!r}; there are: {known}.")
+        raise InputError(
+            f"There is no checkpoint {name!r} in {str(directory())!r}; there are: {known}.{suggestion(name, names())}"
+        )
     return json.loads(_card_path(name).read_text())
 
 

@@ -90,10 +90,12 @@ def check_bounds(bounds) -> Bounds:
 
 
 def check_count(**values: int) -> None:
-    """Refuse numbers of steps, restarts and the like that are not whole and at least 1."""
+    """Refuse numbers of steps, restarts and the like that are not whole, at least 1, and int32 as graphs count."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
+        if value >= 2**31:
+            raise InputError(f"{name} is {value!r}; it must be below 2^31.")
 
 
 def check_above_zero(**values: float) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from inc_tf.errors import InputError
 
 Declared = TypeVar("Declared")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A question that ends a message about an unknown name, e.g. `" Did you mean 'mnist'?"`; empty if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 class Registry(Generic[Declared]):
@@ -46,11 +52,9 @@ class Registry(Generic[Declared]):
         return self[name] if name in self else None  # noqa: SIM401
 
     def check(self, name: str) -> None:
-        """Raise `InputError` where `name` is not declared, with a name that is spelled nearly so."""
+        """Raise `InputError` if `name` is not declared; it suggests the declared name that is spelled most like it."""
         if name not in self:
-            close = difflib.get_close_matches(name, list(self), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"There is no {self.kind} {name!r}; there are {', '.join(self)}.{hint}")
+            raise InputError(f"There is no {self.kind} {name!r}; there are {', '.join(self)}.{suggestion(name, self)}")
 
     def __contains__(self, name: object) -> bool:
         return name in self._modules or name in self._declared

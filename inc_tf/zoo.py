@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inc_tf import checkpoints, data
 from inc_tf.errors import InputError
-from inc_tf.registry import Registry
+from inc_tf.registry import Registry, suggestion
 
 if TYPE_CHECKING:
     import keras
@@ -280,6 +280,7 @@ def understand(name: str) -> Name:
             return Name(source, DEFENSES[known])
     raise InputError(
         f"There is no defence {name!r}; there are {', '.join(names())}, or a data set's name for its default."
+        + suggestion(name, [*data.SOURCES, *names()])
     )
 
 

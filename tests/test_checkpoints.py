@@ -104,8 +104,9 @@ def test_rejects_card_without_its_file(folder):
 @pytest.mark.parametrize("name", ["smal", "../small", ""])
 def test_rejects_unknown_name_and_lists_the_known(folder, name):
     checkpoints.save(small_model(), "small", {})
-    with pytest.raises(InputError, match=r"There is no checkpoint .* there are: small"):
+    with pytest.raises(InputError, match=r"There is no checkpoint .* there are: small\.") as error:
         checkpoints.load(name)
+    assert str(error.value).endswith("Did you mean 'small'?" if name else "there are: small.")
 
 
 def test_failed_save_leaves_the_earlier_checkpoint(folder):

@@ -548,6 +548,7 @@ def test_takes_bounds_of_any_type():
     ("make", "sentence"),
     [
         (lambda: inc.Adam(steps=0), "steps is 0; it must be a whole number, at least 1"),
+        (lambda: inc.Adam(steps=2**31), "steps is 2147483648; it must be below"),
         (lambda: inc.Adam(steps=-5), "steps is -5"),
         (lambda: inc.Adam(steps=1.5), "steps is 1.5"),
         (lambda: inc.Adam(learning_rate=float("nan")), "learning_rate is nan; it must be a finite number above 0"),

@@ -15,8 +15,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.command("attack")
 @click.argument("name", metavar="ATTACK", shell_complete=_complete)
 @defense_options
-@click.option("--epsilon", type=float, help="ε, in the data's own units.  [default: 0.3 of its range]")
-@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="The first N test images.")
+@click.option("--epsilon", type=float, help="ε, in the data's own units.  [default: 0.3 of their range]")
+@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="Attack the first N test images.")
 @SEED
 @JSON
 def command(
@@ -30,10 +30,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Run ATTACK on a defence, and count what is still classified right.
+    """Run ATTACK on a defence, and count the images that are still classified correctly.
 
-    fgsm, bim, pgd, auto-pgd, cw-l2, cw-l0 and cw-linf know the classifier within; bpda, unrolled, implicit and latent
-    go through the search; square, spsa and boundary see the defence's answers alone.
+    fgsm, bim, pgd, auto-pgd, cw-l2, cw-l0 and cw-linf attack the classifier alone; bpda, unrolled, implicit and latent
+    go through the search; square, spsa and boundary see only the defence's output.
     """
     from inc_tf.evaluation import single
     from inc_tf.saving import to_json

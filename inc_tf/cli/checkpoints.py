@@ -9,13 +9,13 @@ from inc_tf.cli.options import JSON
 
 @click.group("checkpoints")
 def command() -> None:
-    """The weights that ship: list them, read a card, check that the files are intact."""
+    """List the weights that ship with the package, print a card, or check that the files are intact."""
 
 
 @command.command("list")
 @JSON
 def list_checkpoints(as_json: bool) -> None:
-    """One line for each checkpoint: its name, data set, parameters and metrics."""
+    """List each checkpoint with its data set, number of parameters and metrics."""
     from inc_tf import checkpoints
 
     cards = {name: checkpoints.card(name) for name in checkpoints.names()}
@@ -40,9 +40,9 @@ def card(name: str) -> None:
 @click.argument("names", nargs=-1)
 @JSON
 def verify(names: tuple[str, ...], as_json: bool) -> None:
-    """Check the files of the checkpoints NAMES, or of all, against the hashes of their cards, and measure them anew.
+    """Compare the files of the checkpoints NAMES (default: all) with the hashes in their cards, and measure them again.
 
-    The headline metric is measured on 200 test images, where the data set is on disk.
+    The headline metric is measured on 200 test images if the data set is on disk.
     """
     from inc_tf import checkpoints
     from inc_tf.training import recipes

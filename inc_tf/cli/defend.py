@@ -11,8 +11,8 @@ from inc_tf.cli.options import FILE, JSON, SEED, defense_options, show
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=FILE)
 @defense_options
 @SEED
-@click.option("--invert", is_flag=True, help="Dark and bright change places, as for dark ink on paper before MNIST.")
-@click.option("--out", type=FILE, help="A folder for the projections, as PNG.")
+@click.option("--invert", is_flag=True, help="Swap dark and bright, e.g. for dark ink on white paper with MNIST.")
+@click.option("--out", type=FILE, help="Folder for the projections, as PNG files.")
 @JSON
 def command(
     images: tuple[Path, ...],
@@ -25,9 +25,9 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Classify image files behind a defence: project, reject what is too far, classify the projection.
+    """Classify image files with a defence: project each, reject it if it is too far, classify the projection.
 
-    Exits with 3 where an image was rejected, and with 1 where one could not be read.
+    Exits with 3 if an image was rejected, and with 1 if one could not be read.
     """
     from inc_tf import zoo
     from inc_tf.saving import to_json

@@ -14,20 +14,28 @@ def _options(command):
 
 
 @click.command("evaluate")
-@click.option("--classifier", required=True, type=FILE, help="C, a .keras file: images → logits.")
-@click.option("--generator", required=True, type=FILE, help="G, a .keras file: codes → images.")
-@click.option("--encoder", type=FILE, help="E, a .keras file: images → codes, where there is one.")
+@click.option("--classifier", required=True, type=FILE, help="The classifier C, a .keras file: images → logits.")
+@click.option("--generator", required=True, type=FILE, help="The generator G, a .keras file: codes → images.")
+@click.option("--encoder", type=FILE, help="The encoder E, if you have one, a .keras file: images → codes.")
 @click.option("--data", "archive", required=True, type=FILE, help="An .npz of images [N, H, W, C] and labels [N].")
-@click.option("--bounds", nargs=2, type=float, default=(0.0, 1.0), show_default=True, help="Of a pixel's values.")
 @click.option(
-    "--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3 of the bounds]"
+    "--bounds", nargs=2, type=float, default=(0.0, 1.0), show_default=True, help="Lowest and highest value of a pixel."
 )
-@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="The first N images.")
 @click.option(
-    "--n-search", default=10, show_default=True, type=click.IntRange(1), help="Images for attacks that ask a search."
+    "--epsilon",
+    "epsilons",
+    multiple=True,
+    type=float,
+    help="ε of the attacks. Repeatable.  [default: 0.1, 0.2, 0.3 of the bounds' width]",
 )
-@click.option("--thorough", is_flag=True, help="Attack the paper's search with all declared steps and queries: hours.")
-@click.option("--solver", help="Of the fast search: lbfgs where levenberg-marquardt cannot have your generator.")
+@click.option("--n", default=100, show_default=True, type=click.IntRange(1), help="Attack the first N images.")
+@click.option(
+    "--n-search", default=10, show_default=True, type=click.IntRange(1), help="Images for attacks that query a search."
+)
+@click.option(
+    "--thorough", is_flag=True, help="Attack the paper's search with every declared step and query; takes hours."
+)
+@click.option("--solver", help="Solver of the fast search: lbfgs if levenberg-marquardt does not suit your generator.")
 @SEED
 @_options
 def command(
@@ -42,7 +50,7 @@ def command(
     solver: str | None,
     **options,
 ) -> None:
-    """Attack your own classifier behind a projection onto your own generator, in every way that is declared."""
+    """Run every declared attack on your own classifier behind a projection onto your own generator."""
     import keras
 
     from inc_tf import data

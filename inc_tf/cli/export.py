@@ -10,9 +10,9 @@ from inc_tf.cli.options import FILE, JSON, complete_defenses, search_options, sh
 @click.command("export")
 @click.argument("defense", metavar="NAME", shell_complete=complete_defenses)
 @click.argument("directory", metavar="DIR", type=FILE)
-@click.option("--name", help="In URLs.  [default: NAME]")
+@click.option("--name", help="Name of the model in URLs.  [default: NAME]")
 @search_options
-@click.option("--uint8", is_flag=True, help="Images of 0 to 255, rather than float32 within the data's bounds.")
+@click.option("--uint8", is_flag=True, help="Take images of 0 to 255 instead of float32 within the data's bounds.")
 @JSON
 def command(
     defense: str,
@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Write the defence NAME as DIR/<name>/<version>/, a SavedModel as TensorFlow Serving loads it.
 
-    NAME is as for `inc defend --defense`, or the .keras file of an InvertAndClassify.
+    NAME is a name that `inc defend --defense` takes, or the .keras file of an InvertAndClassify.
     """
     from inc_tf.serving import export
 

@@ -14,9 +14,11 @@ from inc_tf.errors import InputError
 @click.argument("out", metavar="OUTPUT", type=FILE)
 @defense_options
 @SEED
-@click.option("--block", default=512, show_default=True, type=click.IntRange(1), help="Images a file of the output.")
-@click.option("--ray", "address", default="local", show_default=True, help="Of the cluster; local: this machine.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--block", default=512, show_default=True, type=click.IntRange(1), help="Images in each output file.")
+@click.option(
+    "--ray", "address", default="local", show_default=True, help="Address of the Ray cluster; local is this machine."
+)
+@click.option("--quiet", is_flag=True, help="Show no progress bar.")
 @JSON
 def command(
     source: str,
@@ -31,10 +33,10 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Project many images on Ray, and write what the defence makes of them to the folder OUTPUT, as Parquet.
+    """Project many images with Ray, and write the projections and classes to the folder OUTPUT, as Parquet.
 
-    INPUT is a folder of images, of Parquet or of TFRecord files, one such file, or a TFDS data set, NAME or NAME:SPLIT.
-    The same command carries on where a killed run was. Exits with 1 where no image could be read.
+    INPUT is a folder of images, of Parquet or of TFRecord files; one Parquet or TFRecord file; or a TFDS data set, NAME
+    or NAME:SPLIT. After a kill, the same command resumes. Exits with 1 if no image could be read.
     """
     try:
         from inc_tf.serving import bulk

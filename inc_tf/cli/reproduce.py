@@ -50,4 +50,7 @@ class _Scripts(LazyGroup):
 
 @click.group("reproduce", cls=_Scripts)
 def command() -> None:
-    """Draw a table or figure of the paper: a JSON record, a table and a plot. Quick, unless --full or --n says more."""
+    """Reproduce a table or figure of the paper, as a JSON record, a table and a plot.
+
+    By default a few images are used and a script ends in minutes; --n or --full takes more.
+    """

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 import keras
 
-from inc_tf.cli.options import RUN_OPTIONS
+from inc_tf.cli.options import FILE, RUN_OPTIONS
 from inc_tf.evaluation.pairs import STEPS
 from inc_tf.evaluation.photographs import Photography, Shard
 from inc_tf.evaluation.run import Options
@@ -24,9 +23,9 @@ _RAY = click.option(
     is_flag=False,
     flag_value="local",
     metavar="[ADDRESS]",
-    help="Compute on a Ray cluster; without an address, on this machine's cores, one each.",
+    help="Compute on a Ray cluster; without ADDRESS, on each core of this machine.",
 )
-_SEED = click.option("--seed", default=0, show_default=True, help="Of attacks and of the search's starts.")
+_SEED = click.option("--seed", default=0, show_default=True, help="Seed of attacks and of the search's starts.")
 
 
 def script(
@@ -34,7 +33,7 @@ def script(
     *,
     quick: int | None,
     papers: str = "mnist",
-    counted: str = "The first N test images.",
+    counted: str = "Use the first N test images.",
     also: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Makes a function of `Options`, and of options of its own, the command of a script.
@@ -49,7 +48,7 @@ def script(
     """
     datasets = (*([] if papers == "mnist" else [papers]), "auto", "mnist", "digits", *also)
     counting = (
-        click.option("--full", is_flag=True, help="As many as the paper."),
+        click.option("--full", is_flag=True, help="Use as many as the paper."),
         click.option("--n", default=quick, show_default=True, type=click.IntRange(1), help=counted),
     )
     dataset = click.option(
@@ -57,7 +56,7 @@ def script(
         type=click.Choice(datasets),
         default=datasets[0],
         show_default=True,
-        help="auto: MNIST, or the bundled digits where it cannot be had.",
+        help="auto is MNIST, or the bundled digits if MNIST is not available.",
     )
     return command(name, *(counting if quick else ()), dataset)
 
@@ -106,8 +105,8 @@ def pair_script(name: str, *, quick: int) -> Callable[[Callable[..., None]], cli
     """Makes a function of `Options` and `steps` the command of a script on pairs, `quick` of them in short."""
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        steps = click.option("--steps", default=STEPS, show_default=True, help="Of the attack, at most.")
-        return script(name, quick=quick, papers="celeb_a", counted="Pairs.")(steps(function))
+        steps = click.option("--steps", default=STEPS, show_default=True, help="The largest number of attack steps.")
+        return script(name, quick=quick, papers="celeb_a", counted="Number of pairs.")(steps(function))
 
     return decorate
 
@@ -125,31 +124,37 @@ class _Shard(click.ParamType):
 
 
 _PHOTOGRAPHY = (
-    click.option("--steps", default=1000, show_default=True, help="The limit of the sweep over steps."),
-    click.option("--channels", default=128, show_default=True, help="Of the skip network; the paper's is 128."),
+    click.option("--steps", default=1000, show_default=True, help="The largest number of steps in the sweep."),
+    click.option("--channels", default=128, show_default=True, help="Channels of the skip network; the paper has 128."),
     click.option(
         "--classifier",
         default="ResNet152",
         show_default=True,
-        help="A network of keras.applications, with ImageNet's weights, or a .keras file; images in [−1, 1].",
+        help="A network of keras.applications, with ImageNet's weights, or a .keras file; it takes images in [−1, 1].",
     ),
     click.option(
         "--folder",
-        type=click.Path(path_type=Path),
-        help="A folder of images with a labels.txt instead of ImageNet: a file name and a class on each line.",
+        type=FILE,
+        help="A folder to use instead of ImageNet: images and a labels.txt with a file name and a class on each line.",
     ),
-    click.option("--split", default="validation", show_default=True, help="ImageNet's."),
-    click.option("--full", is_flag=True, help="All images."),
-    click.option("--n", default=4, show_default=True, type=click.IntRange(1), help="The first N images."),
+    click.option("--split", default="validation", show_default=True, help="Split of ImageNet."),
+    click.option("--full", is_flag=True, help="Use all images."),
+    click.option("--n", default=4, show_default=True, type=click.IntRange(1), help="Use the first N images."),
 )
 _SHARDS = (
     click.option(
         "--merge",
         multiple=True,
-        type=click.Path(path_type=Path),
-        help="The --out folder of a shard; once for each. Computes nothing.",
+        type=FILE,
+        help="The --out folder of a shard to merge; repeat it for each. Computes nothing.",
     ),
-    click.option("--shard", type=_Shard(), default="1/1", show_default=True, help="The i-th of n parts of the images."),
+    click.option(
+        "--shard",
+        type=_Shard(),
+        default="1/1",
+        show_default=True,
+        help="Compute only the i-th of n parts of the images.",
+    ),
 )
 
 

@@ -9,19 +9,28 @@ from inc_tf.errors import InputError
 
 @click.command("serve")
 @click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0: every address. No authentication.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to bind; 0.0.0.0 is every address. There is no authentication.",
+)
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
 @click.option(
-    "--allowed-host", multiple=True, metavar="NAME", help="A name to answer to besides loopback's; repeat it."
+    "--allowed-host", multiple=True, metavar="NAME", help="A host name to accept besides loopback's. Repeatable."
 )
-@click.option("--max-waiting", default=1024, show_default=True, help="Images that may wait; more get 429.")
-@click.option("--max-body", default=16, show_default=True, help="MiB of a request's body; more get 413.")
-@click.option("--max-bodies", default=64, show_default=True, help="MiB of the bodies of all requests at work.")
-@click.option("--max-connections", default=512, show_default=True, help="Connections at once.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds for a request.")
-@click.option("--batching/--no-batching", default=True, help="Answer concurrent requests together.")
-@click.option("--page/--no-page", default=True, help="The page at /.")
-@click.option("--access-log", is_flag=True, help="A line of JSON for each request on stdout.")
+@click.option(
+    "--max-waiting", default=1024, show_default=True, help="Images that may wait; beyond it, requests get 429."
+)
+@click.option(
+    "--max-body", default=16, show_default=True, help="Largest body of a request, in MiB; a larger one gets 413."
+)
+@click.option("--max-bodies", default=64, show_default=True, help="Largest total of all bodies being handled, in MiB.")
+@click.option("--max-connections", default=512, show_default=True, help="Largest number of simultaneous connections.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds that a request may take.")
+@click.option("--batching/--no-batching", default=True, help="Run concurrent requests as one batch.")
+@click.option("--page/--no-page", default=True, help="Serve the page at /.")
+@click.option("--access-log", is_flag=True, help="Print a line of JSON for each request.")
 def command(
     directory: Path,
     host: str,
@@ -36,7 +45,7 @@ def command(
     page: bool,
     access_log: bool,
 ) -> None:
-    """Serve what `inc export` wrote to DIR, by TensorFlow Serving's REST, with a page at /."""
+    """Serve the models that `inc export` wrote to DIR, with the REST API of TensorFlow Serving and a page at /."""
     try:
         from inc_tf.serving import server
     except ModuleNotFoundError as error:

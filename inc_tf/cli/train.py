@@ -10,20 +10,26 @@ from inc_tf.cli.options import FILE, JSON, show_written
 @click.command("train")
 @click.argument("name")
 @click.option(
-    "--adversarial", type=click.Choice(["overpowered", "pgd"]), help="Train against this attack, from NAME's weights."
+    "--adversarial",
+    type=click.Choice(["overpowered", "pgd"]),
+    help="Start from NAME's weights and train against this attack.",
 )
-@click.option("--mu", type=float, help="Weight of the loss on what the attack finds, instead of the recipe's.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights, the order of the data and the noise.")
-@click.option("--steps", type=int, help="Instead of the recipe's.")
-@click.option("--width", type=int, help="Filters a convolution, instead of the recipe's; BEGAN's is 128 in the paper.")
-@click.option("--mixed-precision", is_flag=True, help="Compute in bfloat16; what ships is float32.")
+@click.option("--mu", type=float, help="Weight of the loss on adversarial images.  [default: the recipe's]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights, the order of the data and the noise.")
+@click.option("--steps", type=int, help="Number of training steps.  [default: the recipe's]")
+@click.option(
+    "--width", type=int, help="Filters of each convolution; BEGAN has 128 in the paper.  [default: the recipe's]"
+)
+@click.option(
+    "--mixed-precision", is_flag=True, help="Compute in bfloat16; the weights that ship were trained in float32."
+)
 @click.option(
     "--strategy",
     type=click.Choice(["mirrored", "multi-worker"]),
-    help="Share each batch among GPUs, or TF_CONFIG's workers.",
+    help="Share each batch among GPUs, or among TF_CONFIG's workers.",
 )
-@click.option("--run-dir", type=FILE, help="State, logs and the checkpoint.  [default: runs/NAME]")
-@click.option("--install", is_flag=True, help="Make the checkpoint the one that goes by NAME.")
+@click.option("--run-dir", type=FILE, help="Folder for the state, the logs and the checkpoint.  [default: runs/NAME]")
+@click.option("--install", is_flag=True, help="Replace the checkpoint NAME with the new one.")
 @JSON
 def command(
     name: str,
@@ -40,8 +46,8 @@ def command(
 ) -> None:
     """Train the checkpoint NAME, e.g. mnist-classifier or mnist-vae; `inc checkpoints list` names them.
 
-    The same command carries on where a killed run was. The checkpoint and its card go to the run's folder; what ships
-    stays as it is unless --install is given.
+    After a kill, the same command resumes. The checkpoint and its card go to the run's folder; the one that shipped is
+    replaced only if --install is given.
     """
     from inc_tf import checkpoints, training
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 
 from inc_tf.data.dataset import Bounds
 from inc_tf.data.scaling import from_bytes, from_unit, to_bytes
+from inc_tf.descriptors import stderr_aside
 from inc_tf.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
@@ -34,8 +36,10 @@ def read(path: Path, shape: Sequence[int | None], bounds: Bounds, *, invert: boo
     try:
         if path.is_dir():
             raise InputError(f"{str(path)!r} is a folder; name image files, or project a folder with `inc project`.")
-        if not path.is_file():
+        if not path.exists():
             raise InputError(f"There is no file {str(path)!r}.")
+        if not path.is_file():
+            raise InputError(f"{str(path)!r} is a pipe or a device; save the image as a file, and name that.")
         encoded = path.read_bytes()
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
@@ -47,18 +51,20 @@ def decode(
 ) -> np.ndarray:
     """An encoded image as float32 [H, W, C] of `shape` within `bounds`.
 
-    It is turned as its EXIF data says, its first frame taken, what is transparent laid on black, 16 bits scaled by
-    their depth, and numbers of 32 bits by the least of 1 (where they are floating-point), 255 and 65535 that none
-    exceeds. It becomes grey where C is 1 and RGB where it is 3, and is resized to `shape` with antialiasing.
+    Only the first frame is read. It is rotated as its EXIF data says; transparent parts are laid on black. 16-bit
+    values are divided by the largest that the file's depth allows, 32-bit ones by the smallest of 1 (if they are
+    floating-point), 255 and 65535 that no value exceeds. The image becomes grey where C is 1 and RGB where it is 3, and
+    is resized to `shape` with antialiasing.
 
     Args:
       encoded: the file's content, of one of `FORMATS`.
       name: what messages call it.
-      shape: (H, W, C) of the model; a side of None keeps the image's own.
+      shape: (H, W, C) of the model; where a side is None, the image keeps its own.
       bounds: (lowest, highest) value of a pixel.
-      invert: whether dark and bright change places, as for dark ink on paper before a model of MNIST.
+      invert: whether to swap dark and bright, as for dark ink on paper before a model of MNIST.
 
-    Raises `InputError` for what is not such an image, has more than `PIXELS`, or has 32-bit values of another range.
+    Raises `InputError` for a file that is not such an image, has more than `PIXELS` pixels, or holds 16- or 32-bit
+    values outside these ranges.
     """
     try:
         with _opened(encoded) as image:
@@ -66,7 +72,10 @@ def decode(
                 raise InputError(
                     f"{name!r} has {image.width} × {image.height} pixels, more than {PIXELS:,}: scale it down first."
                 )
-            unit = _unit(ImageOps.exif_transpose(image), name, shape[2] or 3)
+            if image.format == "PNG":
+                _match_transparency(image, bits=encoded[24])
+            depth = _Depth.of(image)
+            unit = _unit(ImageOps.exif_transpose(image), name, shape[2] or 3, depth)
     except Image.DecompressionBombError as error:
         raise InputError(f"{name!r} has more than {PIXELS:,} pixels: scale it down first.") from error
     except (OSError, ValueError, SyntaxError) as error:
@@ -83,24 +92,53 @@ def decode(
 
 @contextmanager
 def _opened(encoded: bytes) -> Iterator[Image.Image]:
-    """The image, without Pillow's own warnings, on sizes that are checked here and on EXIF data that is damaged."""
-    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    """The image, without warnings: Pillow's of sizes, which are checked here, and of damaged EXIF data; libtiff's of
+    damage, which the exception tells.
+    """
+    of_libtiff = stderr_aside(on_error=False) if encoded[:4] in (b"II*\0", b"MM\0*") else nullcontext()
+    with (
+        warnings.catch_warnings(action="ignore"),
+        of_libtiff,
+        Image.open(io.BytesIO(encoded), formats=FORMATS) as image,
+    ):
         yield image
 
 
-def _unit(image: Image.Image, name: str, channels: int) -> np.ndarray:
+def _match_transparency(image: Image.Image, bits: int) -> None:
+    """Scale a PNG's transparent colour, which Pillow leaves in the file's `bits`, to those of the pixels it reads."""
+    colour = image.info.get("transparency")
+    if image.mode == "L" and bits < 8 and colour is not None:
+        image.info["transparency"] = colour * 255 // (2**bits - 1)
+    if image.mode == "RGB" and bits == 16 and colour is not None:
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+class _Depth(NamedTuple):
+    """What the numbers of a file of 16 or 32 bits of grey mean, where Pillow reads them as they are.
+
+    Attributes:
+      largest: the candidates for the value of white, ascending.
+      inverted: whether 0 is white.
+      unsigned: whether 32 bits, which Pillow takes for signed, have no sign.
+    """
+
+    largest: tuple[float, ...]
+    inverted: bool
+    unsigned: bool
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Depth:
+        tags = getattr(image, "tag_v2", {})  # of TIFF
+        bits, sign = tags.get(258, (16,))[0], tags.get(339, (1,))[0]
+        largest = [1.0] * (image.mode == "F") + [255.0] * (not image.mode.startswith("I;16"))
+        deepest = 2.0 ** (bits - (sign == 2)) - 1 if bits < 32 else 65535.0
+        return cls((*largest, deepest), tags.get(262) == 0, (bits, sign) == (32, 1))
+
+
+def _unit(image: Image.Image, name: str, channels: int, depth: _Depth) -> np.ndarray:
     """The values of an image, 0 to 255, float32 [H, W, channels]."""
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits of grey
-        values = np.asarray(image, np.float32)
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0 and high <= 65535):
-            raise InputError(
-                f"{name!r} has values from {low:g} to {high:g}; they must be 0 to 1 (of floating-point numbers), to "
-                "255 or to 65535."
-            )
-        depths = [1.0] * (image.mode == "F") + [255.0] * (not image.mode.startswith("I;16")) + [65535.0]
-        depth = next(depth for depth in depths if high <= depth)
-        return np.repeat(255 * values[..., np.newaxis] / depth, channels, axis=2)
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_numbers(image, name, depth)[..., np.newaxis], channels, axis=2)
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
@@ -108,8 +146,24 @@ def _unit(image: Image.Image, name: str, channels: int) -> np.ndarray:
     return np.asarray(tf.image.rgb_to_grayscale(values) if channels == 1 else values, np.float32)
 
 
+def _numbers(image: Image.Image, name: str, depth: _Depth) -> np.ndarray:
+    """The values of an image of 16 or 32 bits of grey, scaled to 0 to 255, float32 [H, W]."""
+    values = np.asarray(image)
+    values = np.asarray(values.view(np.uint32) if depth.unsigned else values, np.float32)
+    low, high = float(values.min()), float(values.max())
+    white = next((largest for largest in depth.largest if high <= largest), None)
+    if white is None or not low >= 0:
+        raise InputError(
+            f"{name!r} has values from {low:g} to {high:g}; they must be 0 to 1 (of floating-point numbers), to "
+            "255 or to 65535."
+        )
+    transparent = values == image.info.get("transparency", -1)
+    unit = 255 * values / white
+    return np.where(transparent, 0, 255 - unit if depth.inverted else unit)
+
+
 def remarks(encoded: bytes, image: np.ndarray, bounds: Bounds) -> list[str]:
-    """What is odd about an image that was read, a few words each: it is blank, tiny, far from square, or inverted.
+    """Remarks on an image that was read, a few words each: that it is blank, tiny, far from square, or inverted.
 
     Args:
       encoded: the file's content.

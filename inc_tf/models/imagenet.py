@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from inc_tf.errors import InputError
+from inc_tf.registry import suggestion
 from inc_tf.saving import load_file
 
 CLASSES = 1000
@@ -89,6 +90,9 @@ def load_classifier(path_or_name: str) -> keras.Model:
 def _constructor(name: str):
     constructor = getattr(keras.applications, name, None)
     if not name[:1].isupper() or not callable(constructor):
-        known = ", ".join(n for n in dir(keras.applications) if n[:1].isupper())
-        raise InputError(f"There is no network {name!r}; Keras has {known}, and a file's name ends in .keras.")
+        known = [n for n in dir(keras.applications) if n[:1].isupper()]
+        raise InputError(
+            f"There is no network {name!r}; Keras has {', '.join(known)}, and a file's name ends in .keras."
+            + suggestion(name, known)
+        )
     return constructor

@@ -35,7 +35,7 @@ BLOCK = 512
 # Readers of a folder of Parquet leave out what begins with an underscore.
 _RUN = "_run.json"
 _INPUT = "_input.parquet"
-_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp"}
+_IMAGES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from inc_tf.data import image_files
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 from inc_tf.serving import answer
+
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
+"""Unicode's categories of control and formatting characters, and of the ends of lines and paragraphs."""
 
 
 def defend(
@@ -38,7 +42,7 @@ def defend(
         except InputError as error:
             rows[i]["error"] = str(error)
     if not read:
-        raise InputError(rows[0]["error"])
+        raise InputError("\n".join(row["error"] for row in rows))
     found = defense(np.stack(list(read.values())), seed=seed)
     answers = zip(read.items(), answer.rows(found, defense), found.projections.numpy(), strict=True)
     for (i, image), row, projection in answers:
@@ -50,8 +54,14 @@ def defend(
 
 
 def printable(path: Path) -> str:
-    """A file's name on one line of text, `\\xff` for the bytes that are not UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace").replace("\n", "\\n")
+    """A file's name as text that a terminal shows on one line: with `\\xff` for a byte that is not UTF-8, and Python's
+    escapes for control and formatting characters.
+    """
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _UNSEEN else character
+        for character in text
+    )
 
 
 def _make(out: Path) -> None:

@@ -16,6 +16,7 @@ from inc_tf.errors import InputError
 from inc_tf.models import celeba, mnist
 from inc_tf.models.diffusion import unet
 from inc_tf.models.wgan import wgan
+from inc_tf.registry import suggestion
 from inc_tf.training import began, classifier, diffusion, loop, manifold, pgd, vae
 from inc_tf.training import wgan as adversarial_networks
 
@@ -321,7 +322,7 @@ def remeasure(name: str, n: int = 200) -> estimates.Estimate | None:
 
 def _recipe(name: str) -> Recipe:
     if name not in RECIPES:
-        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+        raise InputError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.{suggestion(name, RECIPES)}")
     return RECIPES[name]
 
 

@@ -47,6 +47,31 @@ def test_mistake_is_one_sentence(words, sentence, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
 
 
+def test_names_the_file_that_was_taken_for_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-x.png").touch()
+    done = CliRunner().invoke(main, ["defend", "-x.png"])
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Error: No such option '-x'. To name the file, write ./-x.png.\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"), [("train", "Interrupted; the same command resumes."), ("defend", "Interrupted.")]
+)
+def test_an_interrupt_is_one_line_and_says_whether_the_command_resumes(command, sentence, tmp_path):
+    (tmp_path / "stop.py").write_text("raise KeyboardInterrupt")
+    done = CliRunner().invoke(main, ["--plugin", str(tmp_path / "stop.py"), command, "digits-vae"])
+    assert (done.exit_code, done.stderr.strip()) == (130, sentence)
+
+
+def test_a_full_disk_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", "from inc_tf.cli.main import main; main()", "checkpoints", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be read or written: No space left on device.\n"
+
+
 def test_data_directory_without_the_data_set_is_one_sentence(tmp_path):
     done = inc(
         "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"

@@ -53,6 +53,7 @@ def python(code: str, *words: str, **environment: str):
         (["attack", "--help"], 0, "--epsilon"),
         (["export", "--help"], 0, "--uint8"),
         (["defend", "a.png", "--thershold", "1"], 2, "--threshold"),
+        (["defend", "a.png", "--out", ""], 2, "The name is empty"),
         (["checkpoints", "card", "digits-vae"], 0, '"sha256"'),
     ],
 )

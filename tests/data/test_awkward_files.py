@@ -30,17 +30,48 @@ def of_numbers(values: np.ndarray) -> bytes:
     return encoded(Image.fromarray(values), "TIFF")
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+def tiff(values: np.ndarray, tags: dict[int, tuple[int, int]]) -> bytes:
+    """A TIFF file of these values in which tags of one short each have another value than Pillow gives them."""
+    content = of_numbers(values)
+    for tag, (before, after) in tags.items():
+        assert content.count(struct.pack("<HHIHH", tag, 3, 1, before, 0)) == 1
+        content = content.replace(
+            struct.pack("<HHIHH", tag, 3, 1, before, 0), struct.pack("<HHIHH", tag, 3, 1, after, 0)
+        )
+    return content
+
+
+def packed_12_bits() -> bytes:
+    pairs = (PICTURE.astype(np.uint32) * 4095 // 255).reshape(-1, 2)
+    whole = (pairs[:, 0] << 12 | pairs[:, 1]).astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
+    return tiff(PICTURE.astype(np.uint16), {258: (16, 12)})[: -PICTURE.size * 2] + whole.tobytes()
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, transparent: bytes | None = None) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    clear = b"" if transparent is None else chunk(b"tRNS", transparent)
+    return b"\x89PNG\r\n\x1a\n" + header + clear + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def colour_of_16_bits() -> bytes:
     rows = (row.astype(">u2") * 257 for row in np.asarray(COLOUR))
     return png(28, 28, 16, 2, b"".join(b"\0" + row.tobytes() for row in rows))
+
+
+def of_16_bits_on(clear: int, channels: int) -> bytes:
+    """The picture in 16 bits of grey or colour, on a background of a value that the file calls transparent."""
+    values = np.where(PICTURE[..., np.newaxis].repeat(channels, axis=2), 65535, clear).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    return png(28, 28, 16, 0 if channels == 1 else 2, rows, struct.pack(">H", clear) * channels)
+
+
+def of_2_bits_on(clear: int) -> bytes:
+    four = np.where(PICTURE, 3, clear).astype(np.uint8).reshape(28, 7, 4)
+    rows = (four << [6, 4, 2, 0]).sum(axis=2).astype(np.uint8)
+    return png(28, 28, 2, 0, b"".join(b"\0" + row.tobytes() for row in rows), struct.pack(">H", clear))
 
 
 KINDS = {
@@ -57,6 +88,12 @@ KINDS = {
     "one bit, fax": lambda: encoded(ONE.convert("1"), "TIFF", compression="group4"),
     "16 bits": lambda: encoded(Image.fromarray(PICTURE.astype(np.uint16) * 257), "PNG"),
     "16 bits of colour": colour_of_16_bits,
+    "16 bits on a transparent grey": lambda: of_16_bits_on(40000, 1),
+    "16 bits on a transparent colour": lambda: of_16_bits_on(40000, 3),
+    "2 bits on a transparent grey": lambda: of_2_bits_on(1),
+    "16 bits, 0 is white": lambda: tiff((255 - PICTURE).astype(np.uint16) * 257, {262: (1, 0)}),
+    "floating-point, 0 is white": lambda: tiff((1 - PICTURE / 255).astype(np.float32), {262: (1, 0)}),
+    "12 bits": packed_12_bits,
     "whole numbers of 32 bits": lambda: of_numbers(PICTURE.astype(np.int32) * 257),
     "floating-point, 0 to 1": lambda: of_numbers((PICTURE / 255).astype(np.float32)),
     "floating-point, 0 to 255": lambda: of_numbers(PICTURE.astype(np.float32)),
@@ -83,6 +120,10 @@ NOT_READ = {
     "a header of more": (lambda: png(2**31 - 1, 2**31 - 1, 8, 0, b"\0"), "has more than 50,000,000 pixels"),
     "NaN": (lambda: of_numbers(np.full((8, 8), np.nan, np.float32)), "has values from nan to nan; they must be 0 to 1"),
     "-1 to 1": (lambda: of_numbers((PICTURE / 127.5 - 1).astype(np.float32)), "has values from -1 to 1; they must"),
+    "above 16 bits, no sign": (
+        lambda: tiff(PICTURE.astype(np.int32) * 2**24, {339: (2, 1)}),
+        r"values from 0 to 4.27819e\+09; they",
+    ),
     "above 16 bits": (lambda: of_numbers(PICTURE.astype(np.int32) * 2**20), r"values from 0 to 2.67387e\+08; they"),
 }
 
@@ -112,7 +153,7 @@ def unreadable(path: Path) -> None:
     [
         (folder, "is a folder; name image files"),
         (loop, "There is no file"),
-        (os.mkfifo, "There is no file"),
+        (os.mkfifo, "is a pipe or a device; save the image as a file"),
         (unreadable, "cannot be read: "),
     ],
 )
@@ -122,3 +163,10 @@ def test_says_what_is_not_a_file_that_can_be_read(make, sentence, tmp_path):
         read(tmp_path / "a.png", (28, 28, 1), (0.0, 1.0))
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         read(tmp_path / ("a" * 300), (28, 28, 1), (0.0, 1.0))
+
+
+def test_damage_that_libtiff_finds_is_the_sentence_alone(capfd):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
+    with pytest.raises(InputError, match="is not an image that can be read"):
+        decode(encoded(noise, "TIFF", compression="tiff_lzw")[:-50], "a file", (28, 28, 1), (0.0, 1.0))
+    assert capfd.readouterr().err == ""

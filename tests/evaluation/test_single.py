@@ -39,6 +39,7 @@ def test_attack_on_the_search_finds_what_pgd_on_the_classifier_does_not(short_at
         (["psd"], "There is no attack 'psd'; there are fgsm, bim"),
         (["cw-l2", "--epsilon", "0.3"], "epsilon is 0.3, but cw-l2 has none"),
         (["pgd", "--defense", "digtis"], "There is no defence 'digtis'"),
+        (["pgd", "--defense", "digits-incfast"], "Did you mean 'digits-inc-fast'?"),
         (["implicit", "--defense", "digits-undefended"], "has no search of the kind that implicit goes through"),
         (["latent", "--defense", "digits-undefended"], "has no search of the kind that latent goes through"),
         (["bpda", "--defense", "digits-undefended"], "has no search of the kind that bpda goes through"),

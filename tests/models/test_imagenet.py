@@ -62,7 +62,10 @@ def test_what_is_no_classifier_is_refused(tmp_path):
         (lambda: imagenet.load_classifier(str(tmp_path / "flat.keras")), r"maps \(None, 8\).*must map images"),
         (lambda: imagenet.load_classifier(str(tmp_path / "text.keras")), "cannot be loaded"),
         (lambda: imagenet.load_classifier(str(tmp_path / "none.keras")), "There is no file .*none.keras"),
-        (lambda: imagenet.load_classifier("ResNet1520"), "There is no network 'ResNet1520'; Keras has .*ResNet152"),
+        (
+            lambda: imagenet.load_classifier("ResNet1520"),
+            "There is no network 'ResNet1520'; Keras has .*mean 'ResNet152'",
+        ),
         (lambda: imagenet.load_classifier("resnet"), "There is no network 'resnet'"),
         (lambda: imagenet.application("MobileNet", tmp_path / "none.h5"), "There is no weights file .*none.h5"),
         (

@@ -218,6 +218,14 @@ def test_parquet_and_tfrecord_are_read_block_by_block(size, encoded, tmp_path):
     assert len({block.file for block in cut}) == len(cut)
 
 
+def test_a_folder_is_read_for_files_of_every_format_and_no_others(encoded, tmp_path):
+    names = ["a.BMP", "a.gif", "a.jpeg", "a.jpg", "a.png", "a.tif", "a.tiff", "a.webp"]
+    for name in (*names, "a.txt", "a.json"):
+        (tmp_path / name).write_bytes(encoded[0])
+    (block,) = bulk.blocks(str(tmp_path))
+    assert [name for name, _ in bulk.read(block)] == names
+
+
 def test_tfds_is_read_block_by_block(mnist):
     cut = list(bulk.blocks("mnist:test", 4096))
     assert [block.count for block in cut] == [4096, 4096, 1808]

@@ -82,8 +82,10 @@ def test_names_what_is_not_an_image_beside_what_is(defense, paths, tmp_path):
     assert "text.png' is not an image that can be read" in found[1]["error"]
     assert found[2] == {"file": "nowhere.png", "error": "There is no file 'nowhere.png'."}
     assert found[3] == image_files.defend(defense, [paths[0], paths[1]])[1]
-    with pytest.raises(InputError, match="is not an image that can be read"):
-        image_files.defend(defense, [text])
+    with pytest.raises(
+        InputError, match=r"text.png' is not an image that can be read.*\nThere is no file 'nowhere.png'"
+    ):
+        image_files.defend(defense, [text, Path("nowhere.png")])
     done = CliRunner().invoke(main, ["defend", str(paths[0]), str(text), *DIGITS])
     assert done.exit_code == 1
     assert str(paths[0]) in done.stdout
@@ -104,14 +106,20 @@ def test_says_that_dark_ink_on_paper_is_the_other_way_round(defense, digits, tmp
 
 
 def test_names_of_any_bytes_and_any_length_are_shown_and_written(defense, paths, tmp_path):
-    for name in (b"\xff\xfe.png", b"two\nlines.png", "ü".encode() * 120 + b".png"):
+    for name in (
+        b"\xff\xfe.png",
+        b"two\nlines.png",
+        b"\x1b[31m\r.png",
+        "\u202egnp.png".encode(),
+        "ü".encode() * 120 + b".png",
+    ):
         odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
         odd.write_bytes(paths[0].read_bytes())
     odd = sorted(set(tmp_path.glob("*.png")) - set(paths))
     found = image_files.defend(defense, odd, out=tmp_path / "out")
     shown = {row["file"].removeprefix(f"{tmp_path}/") for row in found}
-    assert shown == {r"\xff\xfe.png", r"two\nlines.png", "ü" * 120 + ".png"}
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert shown == {r"\xff\xfe.png", r"two\nlines.png", r"\x1b[31m\r.png", r"\u202egnp.png", "ü" * 120 + ".png"}
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 @pytest.mark.parametrize("out", ["0.png", "0.png/out"])
