@@ -57,11 +57,11 @@ def test_says_what_a_file_is_that_cannot_be_loaded(name, write, sentence, tmp_pa
     assert len(str(error.value).replace(str(tmp_path), "")) < 300
 
 
-def test_an_archive_of_one_array_is_refused_and_a_column_of_labels_is_taken(tmp_path):
+def test_an_archive_of_one_array_is_refused_and_a_column_of_labels_beside_objects_is_taken(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((2, 3, 3, 1), np.float32))
     with pytest.raises(InputError, match="is not a NumPy archive"):
         data.load_archive(tmp_path / "images.npy")
-    np.savez(tmp_path / "both.npz", images=np.zeros((2, 3, 3, 1)), labels=np.array([[1], [2]]))
+    np.savez(tmp_path / "both.npz", images=np.zeros((2, 3, 3, 1)), labels=np.array([[1], [2]]), files=np.array([None]))
     np.testing.assert_array_equal(data.load_archive(tmp_path / "both.npz").labels, [1, 2])
 
 
@@ -78,14 +78,23 @@ def of_a_huge_shape(path):
         file.writestr("images.npy", header.getvalue())
 
 
+def cut_short(path):
+    header = io.BytesIO()
+    np.save(header, np.zeros((2, 3, 3, 1), np.float32))
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("images.npy", header.getvalue()[:30])
+
+
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
         (Path.mkdir, "is a folder; it must be a NumPy archive"),
-        (lambda path: path.write_bytes(b""), "is not a NumPy archive"),
+        (lambda path: path.write_bytes(b""), "is not a NumPy archive, or is damaged; np.savez"),
+        (cut_short, "is not a NumPy archive, or is damaged; np.savez"),
         (of_bytes, r"holds images bytes64 \[\] and labels bytes64 \[\]; they must be float"),
         (of_a_huge_shape, "holds more than this machine's memory does"),
-        (lambda path: np.savez(path, images=np.array([{}]), labels=[0]), "is not a NumPy archive"),
+        (lambda path: np.savez(path, images=np.array([{}]), labels=[0]), "holds an array of Python objects; np.savez"),
+        (lambda path: np.savez(path, images=np.zeros((0, 3, 3, 1)), labels=np.zeros(0, int)), r"integers \[N\], N ≥ 1"),
         (lambda path: np.savez(path, images=np.float32(3), labels=[0]), r"holds images float32 \[\]"),
         (lambda path: np.savez(path, np.zeros(3)), "holds arr_0; it must hold images and labels"),
     ],

@@ -33,6 +33,14 @@ def run(*words: str):
     return CliRunner().invoke(main, words)
 
 
+@pytest.mark.parametrize("rate", ["1", "1.5", "-0.1", "nan"])
+def test_a_rate_that_is_not_a_share_sets_nothing(rate):
+    done = run("calibrate", "digits-autoencode", "--rate", rate, "--n", "2")
+    assert done.exit_code in (1, 2)
+    assert rate in done.stderr
+    assert checkpoints.card("digits-vae")["thresholds"] == {}
+
+
 def test_calibrated_threshold_rejects_one_clean_image_in_twenty():
     weights = checkpoints.card("digits-vae")["sha256"]
     value = zoo.calibrate("digits")

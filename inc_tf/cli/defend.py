@@ -39,7 +39,8 @@ def command(
         click.echo(to_json(rows))
     else:
         shown = ("file", "class_name", "probability", "distance", "threshold", "accepted")
-        show([{name: row[name] for name in shown} for row in rows if "error" not in row], as_json)
+        if read := [{name: row[name] for name in shown} for row in rows if "error" not in row]:
+            show(read, as_json)
     for row in rows:
         for remark in [row["error"]] if "error" in row else [f"{row['file']}: {one}" for one in row["remarks"]]:
             click.echo(remark, err=True)

@@ -53,9 +53,10 @@ class Dataset:
         }
 
     def take(self, n: int) -> Dataset:
-        """The first `n` images; raises `InputError` where there are not as many."""
+        """The first `n` images; raises `InputError` if there are fewer, or `n` is below 1."""
         if not 1 <= n <= len(self):
-            raise InputError(f"{n} images were asked for; {self.name}'s {self.split} split has 1 to {len(self)}.")
+            where = f"{self.name}'s {self.split} split" if self.split else repr(self.name)
+            raise InputError(f"{n} images were asked for; it must be 1 to {len(self)}, which is all that {where} has.")
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
     def shards(self, size: int) -> Iterator[Dataset]:

@@ -155,7 +155,7 @@ def evaluate_files(
     fitted = fitted_classifier(loaded["classifier"], generated.output_shape[1:])
     inverse = fitted_encoder(loaded["encoder"], generated) if encoder else None
     parts = zoo.Parts({"classifier": fitted, "generative": zoo.GenerativeModel(generated, inverse)}, images.bounds)
-    check_inputs(fitted, taken.images[:2], taken.labels[:2], taken.bounds)
+    check_inputs(fitted, taken.images, taken.labels, taken.bounds)
     hashes = {path.stem: sha256(path) for path in files.values()}
     bench = Bench(parts, options.seed)
     if solver is not None:

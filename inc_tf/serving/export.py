@@ -49,13 +49,23 @@ def export_named(
     if model.endswith(".keras"):
         if (steps, threshold, classifier) != (None, None, None):
             raise InputError(f"{model!r} was saved with its search, threshold and classifier; they cannot be replaced.")
-        return export(zoo.projecting(load_file(Path(model)), model), directory, name or Path(model).stem, dtype=dtype)
+        return export(
+            zoo.projecting(load_file(Path(model)), model),
+            directory,
+            Path(model).stem if name is None else name,
+            dtype=dtype,
+        )
     source, named = zoo.understand(model)
     defense = zoo.load(model, steps=steps, threshold=threshold, classifier=classifier)
     made_of = [source.checkpoints[part] for part in named.parts if part in source.checkpoints]
     hashes = {checkpoint: checkpoints.card(checkpoint)["sha256"] for checkpoint in made_of}
     return export(
-        zoo.projecting(defense, model), directory, name or model, dtype=dtype, dataset=source.name, checkpoints=hashes
+        zoo.projecting(defense, model),
+        directory,
+        model if name is None else name,
+        dtype=dtype,
+        dataset=source.name,
+        checkpoints=hashes,
     )
 
 
@@ -90,7 +100,10 @@ def export(
     if dtype not in DTYPES:
         raise InputError(f"The images' type is {dtype!r}; it must be {' or '.join(DTYPES)}.")
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
-        raise InputError(f"The name is {name!r}; it must be of letters, digits, '_', '.' and '-', for a URL.")
+        raise InputError(
+            f"The name is {name!r}; it must consist of letters, digits, '_', '.' and '-', for a URL, and begin with "
+            "neither '.' nor '-'."
+        )
     check_whole(defense)
     facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
     folder = directory / name

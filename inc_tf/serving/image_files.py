@@ -20,17 +20,17 @@ _UNSEEN = {"Cc", "Cf", "Zl", "Zp"}
 def defend(
     defense: InvertAndClassify, paths: list[Path], *, seed: int = 0, out: Path | None = None, invert: bool = False
 ) -> list[dict]:
-    """What becomes of each image file, in order.
+    """Classify image files with a defence, in order.
 
     Args:
-      defense: which defence.
+      defense: the defence.
       paths: image files, as `data.image_files.read` takes them.
-      seed: of the search's starts.
-      out: a folder for the projections, as `<the file's name>-projection.png`; what is there is not overwritten.
-      invert: whether dark and bright change places.
+      seed: seed of the search's starts.
+      out: a folder for the projections, as `<the file's name>-projection.png`; existing files are not overwritten.
+      invert: whether to swap dark and bright.
 
-    Returns: for each `file` the fields of `answer.rows`, and `remarks` on what is odd about it; for one that cannot be
-    read its `error`. Raises `InputError` where none can be read, and where `out` cannot be made.
+    Returns: for each `file` the fields of `answer.rows`, and `remarks` on what is odd about it; for a file that cannot
+    be read, its `error`. Raises `InputError` if `out` cannot be created.
     """
     read: dict[int, np.ndarray] = {}
     rows: list[dict] = [{"file": printable(path)} for path in paths]
@@ -42,7 +42,7 @@ def defend(
         except InputError as error:
             rows[i]["error"] = str(error)
     if not read:
-        raise InputError("\n".join(row["error"] for row in rows))
+        return rows
     found = defense(np.stack(list(read.values())), seed=seed)
     answers = zip(read.items(), answer.rows(found, defense), found.projections.numpy(), strict=True)
     for (i, image), row, projection in answers:

@@ -102,12 +102,14 @@ def test_rejects_images_and_labels_that_do_not_fit(files, number):
         ({"data": "wrong.npz"}, "it must hold images and labels"),
         ({"data": "bytes.npz"}, "holds images uint8 [4, 6, 6, 1]"),
         ({"data": "other.npz"}, "shape"),
+        ({"data": "late.npz"}, "The labels contain 99"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(files, replaced, sentence):
     np.savez(files / "wrong.npz", pictures=np.zeros(3))
     np.savez(files / "bytes.npz", images=np.zeros((4, 6, 6, 1), np.uint8), labels=np.zeros(4, int))
     np.savez(files / "other.npz", images=np.zeros((4, 7, 6, 1), np.float32), labels=np.zeros(4, int))
+    np.savez(files / "late.npz", images=np.zeros((4, 6, 6, 1), np.float32), labels=[0, 0, 0, 99])
     answer = run(files, **replaced)
     assert answer.exit_code == 1
     assert answer.output.strip().splitlines()[-1].startswith("Error: ")

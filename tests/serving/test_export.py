@@ -205,6 +205,7 @@ def test_rejects_seeds_that_differ(classifier, vae, digits):
         ({"model": "digits", "threshold": math.inf}, "threshold η is inf; it must be above 0 and finite"),
         ({"model": "digits", "threshold": 1.0, "dtype": "int8"}, "type is 'int8'; it must be float32 or uint8"),
         ({"model": "digits", "threshold": 1.0, "name": "a:b"}, "The name is 'a:b'"),
+        ({"model": "digits", "threshold": 1.0, "name": ""}, "The name is ''; it must consist of letters"),
         ({"model": "nowhere.keras"}, "There is no file 'nowhere.keras'"),
         ({"model": "nowhere.keras", "steps": 3}, "they cannot be replaced"),
         ({"model": "digits-classifier.keras"}, "is a Sequential; it must be a defence that projects"),

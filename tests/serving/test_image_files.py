@@ -82,14 +82,20 @@ def test_names_what_is_not_an_image_beside_what_is(defense, paths, tmp_path):
     assert "text.png' is not an image that can be read" in found[1]["error"]
     assert found[2] == {"file": "nowhere.png", "error": "There is no file 'nowhere.png'."}
     assert found[3] == image_files.defend(defense, [paths[0], paths[1]])[1]
-    with pytest.raises(
-        InputError, match=r"text.png' is not an image that can be read.*\nThere is no file 'nowhere.png'"
-    ):
-        image_files.defend(defense, [text, Path("nowhere.png")])
     done = CliRunner().invoke(main, ["defend", str(paths[0]), str(text), *DIGITS])
     assert done.exit_code == 1
     assert str(paths[0]) in done.stdout
     assert "text.png' is not an image" in done.stderr
+
+
+def test_json_is_whole_where_no_file_can_be_read(tmp_path):
+    missing = str(tmp_path / "nowhere.png")
+    sentence = f"There is no file {missing!r}."
+    done = CliRunner().invoke(main, ["defend", missing, *DIGITS, "--json"])
+    assert (done.exit_code, done.stderr) == (1, f"{sentence}\n")
+    assert json.loads(done.stdout) == [{"file": missing, "error": sentence}]
+    done = CliRunner().invoke(main, ["defend", missing, *DIGITS])
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"{sentence}\n")
 
 
 def test_says_that_dark_ink_on_paper_is_the_other_way_round(defense, digits, tmp_path):
