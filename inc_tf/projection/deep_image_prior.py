@@ -34,9 +34,9 @@ class Trajectory(NamedTuple):
 
     Attributes:
       checkpoints: the reconstructions after the steps that were asked for.
-      answers: for each rule its own reconstruction; at the limit, where the rule had not stopped before.
-      stopped: for each rule whether it stopped before the limit.
-      restarts: how often the search began anew because it met NaN, 0 or 1.
+      answers: for each rule, the reconstruction that it chose; at the limit, if it had not stopped before.
+      stopped: for each rule, whether it stopped before the limit.
+      restarts: how often the search was restarted because it met NaN, 0 or 1.
     """
 
     checkpoints: list[Reconstruction]
@@ -64,22 +64,21 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         is `skip_network()`, for 224×224 images. Its convolutions are drawn anew for each image, from
         U(−1/√fan-in, 1/√fan-in), PyTorch's default, under which the reference's constants were found; its other
         weights begin as the network has them.
-      steps: at most so many steps; the paper's 500 (100 against ε 0.1).
+      steps: the largest number of steps; the paper's 500 (100 against ε 0.1).
       stop_mse: stop at the first reconstruction with a mean squared error below this, in [−1, 1] units; the paper's
-        0.005. None never does.
-      learning_rate: Adam's; the reference's 0.01.
-      code: how z is drawn, once an image: `"uniform"`, U(0, 0.1), is the reference's, `"normal"`, N(0, 1), is
-        Algorithm 2's. N(0, (1/30)²) is added anew at each step, as the reference does.
-      moving_variance: the rule that stops the search in `stop_mse`'s place; None is none.
+        0.005. None: do not stop early.
+      learning_rate: Adam's learning rate; the reference's 0.01.
+      code: how z is drawn, once for each image: `"uniform"`, U(0, 0.1), as the reference does, or `"normal"`, N(0, 1),
+        as in Algorithm 2. N(0, (1/30)²) is added anew at each step, as the reference does.
+      moving_variance: a rule that stops the search instead of `stop_mse`; None: `stop_mse` applies.
 
     Called as ``projector(images, seed=None) -> Projection``, images float32 [N, H, W, C] in [−1, 1]; the seed is an
-    integer, or int32 [N], one for each image; None is 0.
-    Image after image goes through one compiled loop, each with weights of its own, drawn from the seed and the image's
-    own values, so that an answer does not depend on the batch. The projection is the reconstruction at which the search
-    stopped (status `CONVERGED`) or its last, on the z with that step's noise; `steps` are those behind it, and there
-    are no codes: float32 [N, 0]. A search that meets NaN begins once more from other weights; if that fails too, its
-    last finite reconstruction stands (`NOT_FINITE`), or a grey image at −1 steps where it never had one. No gradient is
-    passed on.
+    integer, or int32 [N], one for each image; None is 0. The images go one by one through a compiled loop, each with
+    weights of its own, drawn from the seed and the image's own values, so that a projection does not depend on the
+    batch. The projection is the reconstruction at which the search stopped (status `CONVERGED`), or the last one, made
+    from z with that step's noise; `steps` is how many steps led to it, and there are no codes: float32 [N, 0]. A search
+    that meets NaN is restarted once from other weights; if that fails too, it returns its last finite reconstruction
+    (`NOT_FINITE`), or a grey image at −1 steps if it never had one. No gradient is passed on.
 
     Raises `InputError` for a network that does not map [N, h, w, c] to [N, H, W, C], for settings out of range, and for
     images of another shape or type, outside the bounds, or not finite.
@@ -173,16 +172,16 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         seed: int = 0,
         progress: Callable[[int], None] = lambda steps: None,
     ) -> Trajectory:
-        """The whole search on one image, of which the answers at many limits and of many rules can be read.
+        """The whole search on one image: its results at several limits and under several rules, in one run.
 
-        It takes the very steps that a call takes on the same image with the same seed, and stops for no rule.
+        It takes exactly the steps that a call takes on the same image with the same seed, but no rule stops it.
 
         Args:
           image: float32 [H, W, C] in [−1, 1].
-          checkpoints: the steps whose reconstructions are wanted, rising; the last is the limit.
-          rules: watched on the way.
-          seed: as a call's.
-          progress: called with the steps taken since it was last called.
+          checkpoints: the numbers of steps after which to keep the reconstruction, ascending; the last is the limit.
+          rules: rules to follow on the way.
+          seed: as for a call.
+          progress: called with the number of steps taken since its last call.
         """
         images = tf.convert_to_tensor(image)[tf.newaxis]
         check_images(images, self.image_shape, self.bounds)
@@ -285,15 +284,17 @@ class DeepImagePrior(ChecksImages, keras.layers.Layer):
         return 2.0 * tf.cast(shares[0], tf.float32) - 1.0
 
     def reconstruct(self, image: tf.Tensor, seed: int | tf.Tensor = 0) -> tf.Tensor:
-        """What a call makes of one image, float32 [H, W, C], with a gradient of its own, for attacks that know it.
+        """The projection of one image, float32 [H, W, C], with a gradient of its own, for attacks that know the
+        defence.
 
         The gradient is that of one more step of the search, which moves the weights by −P·Jᵀ(G − x), where J is the
-        reconstruction's derivative and P Adam's scale: an upstream u is pulled back to J·P·Jᵀu. What the network can
-        follow passes, and what it cannot does not. It costs three passes of the network; the value, a whole search.
+        reconstruction's derivative and P is Adam's scale: an upstream u is pulled back to J·P·Jᵀu. Changes that the
+        network can follow pass, and others do not. The gradient costs three passes of the network, and the value a
+        whole search.
 
         Args:
           image: float32 [H, W, C] in [−1, 1].
-          seed: as a call's.
+          seed: as for a call.
         """
         search = self._ended.get_concrete_function(
             tf.TensorSpec(self.image_shape, tf.float32), tf.TensorSpec([1], tf.int32)

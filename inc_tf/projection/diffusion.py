@@ -28,13 +28,13 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
       model: (x_t, t) → ε, a keras.Model of two inputs, images [N, H, W, C] of values about [−1, 1] and times [N], that
         predicts the noise in the images, e.g. `inc_tf.models.diffusion.unet`.
       time: t*, from 1 to the schedule's T: how much noise is added. The more, the less is left of an attack, and of x.
-      steps: of the reverse process, each of t*/`steps` times of the schedule; must divide `time`.
+      steps: steps of the reverse process, each over t*/`steps` times of the schedule; must divide `time`.
       eta: η of Song et al. (2021), eq. (16), from 0 to 1: 1 is the ancestral sampling of DDPM (Ho et al., 2020), 0 is
         DDIM, which draws nothing after the first noise.
-      schedule: of the noise that the model was trained on.
+      schedule: the schedule of the noise that the model was trained on.
       bounds: (lowest, highest) value of a pixel.
 
-    Called as ``projector(images, seed=None) -> Projection``, of 0 steps, with codes of no dimension; the seed is an
+    Called as ``projector(images, seed=None) -> Projection``, with 0 steps and codes float32 [N, 0]; the seed is an
     integer, or int32 [N], one for each image; None is 0. An image's noise comes from its seed and its own values, so
     that its purification does not depend on the others in the batch, but for rounding. No gradient passes; see
     `purify`. Raises `InputError` for a model without a time input or one that maps images to another size, a time
@@ -83,14 +83,14 @@ class DiffusionProjector(ChecksImages, keras.layers.Layer):
     def purify(self, images: tf.Tensor, seeds: tf.Tensor, steps: int | None = None) -> tf.Tensor:
         """The purified images, float32 [N, H, W, C], differentiable with respect to `images`.
 
-        The backward pass recomputes the network's activations step by step: it keeps one x_t a step, whose size is an
-        image's, and not what is inside the network.
+        The backward pass recomputes the network's activations step by step: for each step it keeps only x_t, of the
+        size of an image.
 
         Args:
           images: float32 [N, H, W, C] within the bounds.
           seeds: int32 [N], one for each image.
-          steps: of the reverse process instead of the projector's own; must divide its `time`. Fewer are the surrogate
-            process of Lee and Kim (2023).
+          steps: steps of the reverse process, instead of the projector's own; must divide its `time`. Fewer steps are
+            the surrogate process of Lee and Kim (2023).
         """
         steps = self.steps if steps is None else self._checked(steps, self.time)
         times = np.arange(self.time, -1, -(self.time // steps))

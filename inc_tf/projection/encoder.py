@@ -17,9 +17,9 @@ class EncoderProjector(ChecksImages, keras.layers.Layer):
       encoder: E, a keras.Model from images [N, H, W, C] to codes [N, k], e.g. a VAE's own.
       generator: G, a keras.Model from codes [N, k] to images [N, H, W, C].
 
-    Called as ``projector(images, seed=None) -> Projection`` of 0 steps, converged; the seed is unused, since nothing is
-    drawn. A gradient flows through it: eq. (12)'s attack needs no more than ``lambda x: defense(x).logits``.
-    Raises `InputError` for parts that do not fit each other, and for images that are not float32 [N, H, W, C] of the
+    Called as ``projector(images, seed=None) -> Projection``, with 0 steps, converged; the seed is unused, since nothing
+    is random. A gradient flows through it: the attack of eq. (12) needs only ``lambda x: defense(x).logits``. Raises
+    `InputError` for parts that do not fit each other, and for images that are not float32 [N, H, W, C] of the
     generator's size, or that are not finite.
     """
 

@@ -1,8 +1,8 @@
-"""Gradients of a projection's answer with respect to the image, for attacks that know the defence.
+"""Gradients of a projection's codes with respect to the image, for attacks that know the defence.
 
-`LatentProjector` itself passes no gradient on: it keeps the best of what its search saw, and most solvers accept or
-refuse their steps. The functions here answer codes that an attacker's `tf.GradientTape` can differentiate; G and
-whatever stands behind it are the attacker's to apply. Both work in the images' own floating type.
+`LatentProjector` itself passes no gradient on: it keeps the best codes that its search saw, and most solvers accept or
+reject their steps. The functions here return codes that an attacker's `tf.GradientTape` can differentiate; the attacker
+applies G and the classifier to them. Both work in the images' own floating type.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ def unrolled(
     Args:
       generator: G, from codes [N, k] to images [N, H, W, C].
       images: x, [N, H, W, C].
-      codes: z₀, [N, k]. Where it depends on x, as E(x) does, the gradient flows through it too.
+      codes: z₀, [N, k]. If it depends on x, as E(x) does, the gradient flows through it too.
       steps: K. Memory for the backward pass grows with it.
       learning_rate: Adam's.
 
-    Returns: [N, k]. The value is Algorithm 1's, but for Adam's ε, which is under the root: its derivative at a zero
-    gradient, as a dead code has, is zero rather than NaN.
+    Returns: [N, k]. The value is Algorithm 1's, except that Adam's ε is under the root: so its derivative at a zero
+    gradient, as of a dead code, is zero rather than NaN.
     """
 
     def step(t, z, moments):
@@ -69,7 +69,7 @@ def unrolled_momentum(
 
 
 def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
-    """‖Jᵀr‖₂, the norm of ∇_z ½‖G(z) − x‖₂² at `codes`, [N]: how far they are from a minimum; see `implicit`."""
+    """‖Jᵀr‖₂, the norm of ∇_z ½‖G(z) − x‖₂² at `codes`, [N]: how far the codes are from a minimum; see `implicit`."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(codes)
         half = 0.5 * squared_errors(generator, codes, images)
@@ -79,18 +79,19 @@ def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Ten
 def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
     """z*(x), with the gradient that the implicit function theorem gives it at a minimum.
 
-    At a minimum F(z, x) = ∇_z ½‖G(z) − x‖₂² = 0, hence dz*/dx = −(∂F/∂z)⁻¹ ∂F/∂x: one k×k solve an image with the
-    whole Hessian ∂F/∂z, the generator's curvature included.
+    At a minimum F(z, x) = ∇_z ½‖G(z) − x‖₂² = 0, hence dz*/dx = −(∂F/∂z)⁻¹ ∂F/∂x: one k×k solve for each image, with
+    the whole Hessian ∂F/∂z, including the generator's curvature.
 
     Args:
       generator: G, from codes [N, k] to images [N, H, W, C]; its layers' gradients must be differentiable.
       images: x, [N, H, W, C].
-      codes: z*, [N, k], where a search has converged; `slope` says how far. On the digits' VAE a tolerance of 1e-3
-        leaves a slope of 10^−1.9 in the median, 1e-6 one of 10^−3.5; codes then move by up to 49, along directions in
-        which the error hardly bends, and the gradient by a cosine of 0.999 in the median (0.54 at worst).
+      codes: z*, [N, k], at which a search has converged; `slope` says how closely. On the digits' VAE a tolerance of
+        1e-3 leaves a slope of 10^−1.9 in the median, and 1e-6 one of 10^−3.5; between the two the codes move by up to
+        49, along directions in which the error hardly curves, and the gradients have a cosine of 0.999 in the median
+        (0.54 at worst).
 
-    Returns: `codes`, [N, k]. Directions in which the error does not bend (eigenvalues below 1e-6 of the greatest, a
-    dead generator's all) get no gradient, so that it is always finite.
+    Returns: `codes`, [N, k]. Directions in which the error does not curve (eigenvalues below 1e-6 of the greatest; for
+    a dead generator, all) get no gradient, so that it is always finite.
     """
 
     k, columns = codes.shape[1], max(2, _COLUMN_MEMORY // (64 * 4 * 4 * activations(generator)))
@@ -116,9 +117,10 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
 
 
 def recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`function`, a tensor to a tensor, whose backward pass computes it again rather than keep what is inside.
+    """`function`, from a tensor to a tensor, with a backward pass that recomputes it instead of keeping its
+    activations.
 
-    In a loop memory then grows by one input a step. What is inside must not read a variable there; see `frozen`.
+    In a loop, memory then grows by one input a step. There, `function` must not read a variable; see `frozen`.
     """
 
     @tf.custom_gradient
@@ -135,14 +137,14 @@ def recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tenso
 
 
 def frozen(model: keras.Model) -> Callable[..., tf.Tensor]:
-    """`model` as a function of its inputs, with the weights that it has where this is called, for use in a loop."""
+    """`model` as a function of its inputs, with the weights that it has at the time of this call, for use in a loop."""
     parts = model.trainable_variables, model.non_trainable_variables
     weights = [[tf.convert_to_tensor(variable) for variable in part] for part in parts]
     return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
 
 
 def _solve(hessians: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """H⁻¹b of each row, [N, k], on the directions in which H is not singular."""
+    """H⁻¹b of each row, [N, k], in the directions in which H is not singular."""
     values, vectors = tf.linalg.eigh(hessians)
     sizes = tf.abs(values)
     regular = sizes > _SINGULAR * tf.reduce_max(sizes, axis=1, keepdims=True)

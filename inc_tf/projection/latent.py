@@ -29,17 +29,17 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     Args:
       generator: G, a keras.Model from codes [N, k] to images [N, H, W, C].
       solver: how to search; the default is the paper's, Adam with learning rate 0.1 and 2000 steps.
-      start: where to start; the default is the paper's, one draw z₀ ~ N(0, 1) for each image. With several restarts the
-        best is kept, image by image.
+      start: where to start; the default is the paper's, one draw z₀ ~ N(0, 1) for each image. With several restarts,
+        the best one is kept for each image.
 
     Called as ``projector(images, seed=None) -> Projection``; the seed is an integer, or int32 [N], one for each image;
     None is 0. The whole search is one compiled graph, in batches as large as memory allows, and an image's projection
-    does not depend on the others, but for rounding. Outside a graph, a search of over two seconds shows a bar (unless
-    `keras.config.disable_interactive_logging()`), and Ctrl-C stops it: the batches that are done are in the
-    `projection` of the `Interrupted` that it raises.
-    Raises `InputError` for a generator that does not map codes to images, that has no gradient or whose codes have no
-    dimension (`inc_tf.fit` says what is mended), for a solver or start that is none, and for images that are not
-    float32 [N, H, W, C] of the generator's size, or that are not finite.
+    does not depend on the others, except for rounding. Outside a graph, a search of over two seconds shows a bar
+    (unless `keras.config.disable_interactive_logging()` was called), and Ctrl-C stops it: the finished batches are in
+    the `projection` of the `Interrupted` that it raises. Raises `InputError` for a generator that does not map codes to
+    images, that has no gradient or whose codes have no dimension (`inc_tf.fit` says what is mended), for a solver or
+    start that is not one, and for images that are not float32 [N, H, W, C] of the generator's size, or that are not
+    finite.
     """
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
@@ -80,7 +80,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         return tf.nest.map_structure(tf.stop_gradient, found)
 
     def _watched(self, images: tf.Tensor, seeds: tf.Tensor, first: tf.Tensor) -> Projection:
-        """What `_in_batches` returns, batch by batch, so that it can be watched and stopped."""
+        """The same as `_in_batches` returns, but batch by batch, so that it can be watched and stopped."""
         n, size = len(images), int(self._size(len(images)))
         project = _unrecorded(self._project)
         quiet = not keras.config.is_interactive_logging_enabled()
@@ -110,7 +110,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         return joined()
 
     def _seed_by_seed(self, images: tf.Tensor, seeds: tf.Tensor) -> Projection:
-        """The images of each seed by themselves: they share what the start prepares from it."""
+        """Projects the images of each seed by themselves: they share what the start prepares from the seed."""
         if not tf.executing_eagerly():
             raise InputError(f"{type(self.start).__name__} takes one seed for all images inside a graph.")
         rows = [tf.where(seeds == seed)[:, 0] for seed in np.unique(seeds)]
@@ -120,10 +120,10 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
 
     @contextmanager
     def held(self, seed: int = 0) -> Iterator[list[tf.Variable]]:
-        """Graphs that are traced in this context read what the start prepares for `seed` from variables.
+        """Lets graphs traced in this context read what the start prepares for `seed` from variables.
 
-        `Nearest` makes 4,096 images for each seed, far more work than one search; other graphs do so in every call.
-        Gives the variables, for whoever saves the graph; none where the start prepares nothing.
+        `Nearest` makes 4,096 images for each seed, far more work than one search; graphs traced elsewhere do so in
+        every call. Yields the variables, so that they can be saved with the graph; none if the start prepares nothing.
         """
         parts = [tf.Variable(part, trainable=False) for part in self._shared(tf.constant(seed))]
         self._held = (seed, parts) if parts else None
@@ -142,7 +142,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         )
 
     def with_steps(self, steps: int) -> "LatentProjector":
-        """The same with a search of at most so many steps. Both share what their start prepares outside a graph."""
+        """The same with a search of at most `steps` steps. Both share what their start prepares outside a graph."""
         shorter = dataclasses.replace(self.solver, steps=steps)  # type: ignore[type-var]
         other = type(self)(self.generator, shorter, self.start)
         other._kept = self._kept  # noqa: SLF001  (of the same class)

@@ -7,15 +7,15 @@ import tensorflow as tf
 
 
 class Status(enum.IntEnum):
-    """How the search for an image's projection ended; in graphs an int32."""
+    """How the search for an image's projection ended; in graphs, an int32."""
 
     OUT_OF_STEPS = 0
     """At its limit of steps: more might have brought it closer."""
     CONVERGED = 1
     """By its own rule, before the limit."""
     NOT_FINITE = 2
-    """At an error that is NaN or infinite. The best finite code seen before that is returned; where there was none,
-    the first code, and a distance that is not finite either."""
+    """At an error that is NaN or infinite. The best finite code seen before is returned; if
+    there was none, the first code and a distance that is not finite."""
 
 
 class Projection(NamedTuple):
@@ -25,7 +25,7 @@ class Projection(NamedTuple):
       images: G(z*), float32 [N, H, W, C].
       codes: z*, float32 [N, k].
       distances: ‖G(z*) − x‖₂ over a whole image, float32 [N]: the root of the summed squares.
-      steps: how many steps the search for z* took, int32 [N]; of several restarts, those of the best.
+      steps: how many steps the search for z* took, int32 [N]; with several restarts, how many the best one took.
       status: how that search ended, int32 [N]: a `Status`.
     """
 
@@ -42,10 +42,10 @@ class Projection(NamedTuple):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in the middle of a projection, some of whose batches were done.
+    """Ctrl-C in the middle of a projection, after some of its batches were done.
 
     Attributes:
-      projection: that of the first images, as many as were done.
+      projection: the projection of the first images, as many as were done.
     """
 
     def __init__(self, projection: Projection, n: int):
@@ -56,11 +56,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 def in_one_pass(images: tf.Tensor, projected: tf.Tensor, codes: tf.Tensor | None = None) -> Projection:
-    """The projection of a batch that no search was needed for: of 0 steps, converged where its distance is finite.
+    """The projection of a batch that needed no search: 0 steps, and converged if the distance is finite.
 
     Args:
       images: x, float32 [N, H, W, C].
-      projected: what became of them, float32 [N, H, W, C].
+      projected: their projections, float32 [N, H, W, C].
       codes: float32 [N, k]; None: there are none, k is 0.
     """
     squared = tf.reduce_sum(tf.math.squared_difference(projected, images), axis=[1, 2, 3])

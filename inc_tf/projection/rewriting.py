@@ -1,7 +1,7 @@
-"""A generator whose doublings and the convolutions that follow are computed in one, on the same weights.
+"""Rewrites a generator: each doubling and the convolution that follows become one operation, on the same weights.
 
-What `models.upscaling.UpConvolution` saves, for a generator that was not written with it. The copy is for a search
-alone: it shares the generator's layers, and nothing saves it.
+It saves what `models.upscaling.UpConvolution` saves, for a generator that was not written with it. The copy is for a
+search only: it shares the generator's layers, and is never saved.
 """
 
 import keras
@@ -15,8 +15,8 @@ def up_convolved(generator: keras.Model) -> keras.Model:
     A pair is an ``UpSampling2D(2)`` by nearest neighbour and a ``Conv2D(filters, 3, padding="same")`` on its output, of
     stride, dilation and groups 1, both channels last. Output and gradients are the generator's but for rounding.
 
-    Returns: a model that shares the generator's layers, or `generator` itself where it has no such pair, or where what
-    it computes is not a graph of layers (a subclassed model). A pair within a nested model is left as it is.
+    Returns: a model that shares the generator's layers, or `generator` itself if it has no such pair, or if it is not a
+    graph of layers (a subclassed model). A pair within a nested model is left as it is.
     """
     pairs = any(map(_doubles, generator.layers)) and any(map(_fits, generator.layers))
     if not pairs or not getattr(generator, "inputs", None):

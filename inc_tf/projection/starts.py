@@ -1,9 +1,9 @@
 """Where a search for codes starts.
 
-A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` answers two functions
-for use inside a graph: ``prepare(seed) -> shared``, a tuple of tensors of fixed shape that all images share, for a
-scalar seed of int32, and the one that draws, ``draw(images, seeds, *shared) -> codes``, float32 [N, R, k], for seeds of
-int32 [N], one for each image. What it draws for an image does not depend on the others of the batch. Where something is
+A start is a small serializable object with a number of `restarts` R. ``start.compile(generator)`` returns two functions
+for use inside a graph: ``prepare(seed) -> shared`` takes a scalar seed, int32, and returns a tuple of tensors of fixed
+shape that all images share; ``draw(images, seeds, *shared) -> codes`` takes seeds int32 [N], one for each image, and
+draws codes float32 [N, R, k]. What it draws for an image does not depend on the others in the batch. If something is
 shared, all images have the seed that it was prepared from.
 """
 
@@ -56,7 +56,7 @@ class Normal(Settings):
         check_above_zero(stddev=self.stddev)
 
     def __call__(self, images: tf.Tensor, latent_dim: int, seeds: tf.Tensor) -> tf.Tensor:
-        """The codes, float32 [N, R, k], from each image's seed, int32 [N], or one for all."""
+        """Draws codes, float32 [N, R, k], from each image's seed, int32 [N], or from one seed for all."""
         seeds = tf.stack([tf.broadcast_to(seeds, tf.shape(images)[:1]), fingerprint(images)], axis=1)
         return tf.map_fn(
             lambda image_seed: tf.random.stateless_normal([self.restarts, latent_dim], image_seed, stddev=self.stddev),
@@ -72,7 +72,7 @@ class Normal(Settings):
 @keras.saving.register_keras_serializable(package="inc_tf")
 @dataclass(frozen=True)
 class Zeros(Settings):
-    """z₀ = 0, the mean of the generator's prior. Draws nothing: the seed does not matter."""
+    """z₀ = 0, the mean of the generator's prior. Nothing is random, so the seed does not matter."""
 
     @property
     def restarts(self) -> int:
@@ -87,7 +87,7 @@ class Zeros(Settings):
 @keras.saving.register_keras_serializable(package="inc_tf")
 @dataclass(frozen=True)
 class Nearest(Settings):
-    """The `restarts` of `candidates` random codes, z ~ N(0, stddev²), whose images are nearest to x.
+    """The `restarts` codes out of `candidates` random ones, z ~ N(0, stddev²), whose images are closest to x.
 
     All images share the candidates, so the start costs each image one product with their pixels; the candidates
     themselves cost as much as that many images through the generator, once for each seed.
@@ -101,7 +101,10 @@ class Nearest(Settings):
         check_count(restarts=self.restarts, candidates=self.candidates)
         check_above_zero(stddev=self.stddev)
         if self.restarts > self.candidates:
-            raise InputError(f"{self.restarts} restarts of {self.candidates} candidates; there must be 1 to that many.")
+            raise InputError(
+                f"{self.restarts} restarts of {self.candidates} candidates; restarts must be from 1 to "
+                "the number of candidates."
+            )
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
         """See the module."""
@@ -125,7 +128,7 @@ class Nearest(Settings):
 
 @keras.saving.register_keras_serializable(package="inc_tf")
 class FromEncoder(keras.layers.Layer):
-    """z₀ = E(x), one forward pass; Appendix A of the paper. Draws nothing: the seed does not matter.
+    """z₀ = E(x), one forward pass; Appendix A of the paper. Nothing is random, so the seed does not matter.
 
     Args:
       encoder: E, a keras.Model from images [N, H, W, C] to codes [N, k]. A layer holds it so that Keras saves its
@@ -140,7 +143,7 @@ class FromEncoder(keras.layers.Layer):
         self.built = True  # there is nothing to build but the encoder, which is
 
     def compile(self, generator: keras.Model) -> tuple[Prepare, Draw]:
-        """See the module. Raises `InputError` where E does not map G's images to G's codes."""
+        """See the module. Raises `InputError` if E does not map G's images to G's codes."""
         encoder = fitted_encoder(self.encoder, generator)
         return _nothing, lambda images, seeds: encoder(images, training=False)[:, tf.newaxis]
 

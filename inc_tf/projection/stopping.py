@@ -1,8 +1,9 @@
 """When to stop fitting an untrained network to an image: rules that look at its reconstructions, step by step.
 
-A rule is a small serializable object. ``rule.start(shape)`` answers its state before the first reconstruction, of
-[H, W, C]; ``rule.update(state, seen)`` the state after one more, inside a graph. A state's `answer` is the
-reconstruction that the rule would have, of those seen so far, and `done` whether it is final: `follow` keeps it then.
+A rule is a small serializable object. ``rule.start(shape)`` returns its state before the first reconstruction, of shape
+[H, W, C]; ``rule.update(state, seen)`` returns the state after one more, inside a graph. A state's `answer` is the
+reconstruction that the rule chooses of those seen so far, and `done` says whether the choice is final: then `follow`
+keeps it.
 """
 
 import math
@@ -43,7 +44,7 @@ class Rule(Protocol):
 
 
 def nothing(shape: Sequence[int]) -> Reconstruction:
-    """Before the first reconstruction: a grey image, infinitely wrong."""
+    """What stands before the first reconstruction: a grey image with an infinite error."""
     return Reconstruction(tf.zeros(shape), tf.constant(math.inf), tf.constant(-1))
 
 
@@ -94,14 +95,14 @@ class _Window(NamedTuple):
 class MovingVariance(Settings):
     """The windowed moving variance (ES-WMV) of Wang et al., "Early Stopping for Deep Image Prior" (2021), Algorithm 1.
 
-    The variance of the last `window` reconstructions, (1/W) Σ ‖x_w − x̄‖² a pixel, falls while the network learns the
-    image and rises once it learns the noise. The answer is the reconstruction at the end of the window of the least
-    variance; the search is done when that has not fallen for `patience` steps. Before the first window is full the
-    answer is the latest reconstruction. Keeps `window` reconstructions in memory.
+    The variance of the last `window` reconstructions, (1/W) Σ ‖x_w − x̄‖² per pixel, falls while the network learns the
+    image and rises once it learns the noise. The answer is the reconstruction at the end of the window with the least
+    variance; the search is done when the least variance has not fallen for `patience` steps. Until the first window is
+    full, the answer is the latest reconstruction. Keeps `window` reconstructions in memory.
 
     Attributes:
-      window: W, 100 in that work.
-      patience: P, 1000 in that work.
+      window: W; 100 in Wang et al.
+      patience: P; 1000 in Wang et al.
     """
 
     window: int = 100

@@ -1,10 +1,10 @@
-"""Input transformations as projectors: what an image loses before it is classified, without a generator or a search.
+"""Input transformations as projectors: they remove detail from an image before it is classified, without a search.
 
 JPEG, bit depth and total variation after Guo et al. (2018), bit depth and the median after Xu et al. (2018). Each is
-called as ``projector(images, seed=None) -> Projection`` of 0 steps, converged, with codes of no dimension, float32
-[N, 0]; the seed is unused, since nothing is drawn. Images are float32 [N, H, W, C] of any size within `bounds`; others
-are refused with an `InputError`. `Median` and `TotalVariation` have a gradient; `JPEG` and `BitDepth` have none, and
-are attacked by `inc_tf.attacks.differentiable.straight_through`.
+called as ``projector(images, seed=None) -> Projection``, with 0 steps, converged, and codes float32 [N, 0]; the seed is
+unused, since nothing is random. Images are float32 [N, H, W, C] of any size within `bounds`; others are refused with an
+`InputError`. `Median` and `TotalVariation` have a gradient; `JPEG` and `BitDepth` have none, and are attacked by
+`inc_tf.attacks.differentiable.straight_through`.
 """
 
 import keras
@@ -18,7 +18,7 @@ from inc_tf.projection.projection import Projection, in_one_pass
 
 
 class _Transformation(ChecksImages, keras.layers.Layer):
-    """x ↦ T(x); its children say what T is, on images in [0, 1]."""
+    """x ↦ T(x); subclasses define T, on images in [0, 1]."""
 
     def __init__(self, bounds: Bounds = (0.0, 1.0), **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -39,7 +39,7 @@ class JPEG(_Transformation):
     """Compress as a JPEG and decompress (Guo et al., 2018).
 
     Args:
-      quality: from 1 to 100; 75 in that work.
+      quality: from 1 to 100; 75 in Guo et al.
       bounds: (lowest, highest) value of a pixel, which become 0 and 255.
 
     Images have 1 or 3 channels. Raises `InputError` for another quality.
@@ -92,11 +92,11 @@ class Median(_Transformation):
     """The median of a square window around each pixel, as `scipy.ndimage.median_filter` takes it (Xu et al., 2018).
 
     Args:
-      size: the window's side in pixels; 2 for MNIST in that work. A window of an even side reaches one pixel further up
+      size: the window's side in pixels; 2 for MNIST in Xu et al. A window of an even side reaches one pixel further up
         and to the left, and its median is the upper one of the two.
       bounds: (lowest, highest) value of a pixel.
 
-    Beyond the border the image is mirrored, so that sides of images must be at least half the window's. Raises
+    Beyond the border the image is mirrored, so the sides of images must be at least half the window's. Raises
     `InputError` for a size that is not a whole number of at least 1.
     """
 
@@ -120,12 +120,12 @@ class Median(_Transformation):
 class TotalVariation(_Transformation):
     """u = argmin ½‖u − x‖² + λ·TV(u), TV the summed lengths of the pixels' gradients (Rudin et al., 1992).
 
-    By Chambolle's projection algorithm (2004), each channel by itself. Guo et al. (2018) also drop half of the pixels,
-    drawn anew for each image; here all are kept, and nothing is drawn.
+    Computed by Chambolle's projection algorithm (2004), each channel by itself. Guo et al. (2018) also drop a random
+    half of each image's pixels; here all are kept, and nothing is random.
 
     Args:
       weight: λ, for images in [0, 1].
-      steps: of the algorithm.
+      steps: steps of the algorithm.
       bounds: (lowest, highest) value of a pixel.
 
     Raises `InputError` for a weight that is not above 0, and for fewer steps than one.

@@ -29,10 +29,10 @@ class Adam(Settings):
     """Adam on ‖G(z) − x‖₂² (Algorithm 1 of the paper; Kingma and Ba, 2015).
 
     Attributes:
-      learning_rate: 0.1 on MNIST, 0.01 on CelebA in the paper.
-      steps: T.
-      tolerance: an image whose least error fell by no more than this share over 50 steps is done; 0, the default and
-        the paper's way, takes all T steps on every image.
+      learning_rate: in the paper, 0.1 on MNIST and 0.01 on CelebA.
+      steps: T, the number of steps.
+      tolerance: an image is done when its least error fell by no more than this share over 50 steps; 0, the default,
+        takes all T steps on every image, as the paper does.
     """
 
     learning_rate: float = 0.1

@@ -1,4 +1,4 @@
-"""Iteration that drains: a row that is done costs nothing any more."""
+"""Iteration that drains: once a row is done, it costs nothing more."""
 
 from collections.abc import Callable
 from typing import Any

@@ -36,11 +36,11 @@ class _State(NamedTuple):
 class LBFGS(Settings):
     """L-BFGS on ‖G(z) − x‖₂², each image with its own memory and line search (Nocedal and Wright, 2006, section 7.2).
 
-    A step evaluates the error and its gradient once. Where the error has not fallen enough the same direction is tried
+    A step evaluates the error and its gradient once. If the error has not fallen enough, the same direction is tried
     again, a tenth to a half as far; the first step from a code has length 1.
 
     Attributes:
-      steps: the most evaluations that an image takes.
+      steps: the largest number of evaluations for an image.
       tolerance: an image is done when ten steps lower its error by no more than this share, or its line search fails.
     """
 

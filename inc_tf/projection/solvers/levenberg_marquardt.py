@@ -36,15 +36,16 @@ class _State(NamedTuple):
 class LevenbergMarquardt(Settings):
     """z ← z − (JᵀJ + λ·max diag(JᵀJ)·1)⁻¹ Jᵀ(G(z) − x), J = ∂G/∂z (Levenberg, 1944; Marquardt, 1963).
 
-    Every image has its own λ. A step tries four values of it, 512-fold apart, and keeps the one with the least error;
-    λ goes on from there. Where none improves, the image stays, λ grows, and the Jacobian is used again. A singular JᵀJ
-    is solved with λ ≥ 1e-6; where the generator is dead (J = 0) the image keeps its first code and has converged.
+    Every image has its own λ. A step tries four values of it, 512-fold apart, and keeps the one with the least error; λ
+    goes on from there. If none improves, the codes stay, λ grows, and the Jacobian is used again. A singular JᵀJ is
+    solved with λ ≥ 1e-6; if the generator is dead (J = 0), the image keeps its first code and has converged.
 
     Attributes:
-      steps: the most steps that an image takes; each computes at most one Jacobian.
-      tolerance: an image is done when a step (with λ ≤ 1) lowers its error by no more than this share, or none does.
+      steps: the largest number of steps for an image; each computes at most one Jacobian.
+      tolerance: an image is done when a step (with λ ≤ 1) lowers its error by no more than this share, or no step
+        lowers it.
 
-    `compile` raises `InputError` where a layer's gradient cannot itself be differentiated.
+    `compile` raises `InputError` if a layer's gradient cannot itself be differentiated.
     """
 
     steps: int = 30

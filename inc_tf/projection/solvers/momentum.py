@@ -18,15 +18,15 @@ _DECAY, _DECAY_AT = 0.1, 0.8
 @solver("momentum")
 @dataclass(frozen=True)
 class Momentum(Settings):
-    """Gradient descent with momentum on the mean squared error a value, ‖G(z) − x‖₂² / (H·W·C).
+    """Gradient descent with momentum on the mean squared error per value, ‖G(z) − x‖₂² / (H·W·C).
 
-    As Defense-GAN's code for MNIST has it: v ← m·v + g, z ← z − rate·v, where the rate falls to a tenth after 0.8 L
-    steps. Its R = 10 restarts are the start's: ``Normal(restarts=10, stddev=k ** -0.5)`` for codes of k dimensions.
+    As in Defense-GAN's code for MNIST: v ← m·v + g, z ← z − rate·v; the rate falls to a tenth after 0.8 L steps. Its R
+    = 10 restarts belong to the start: ``Normal(restarts=10, stddev=k ** -0.5)`` for codes of k dimensions.
 
     Attributes:
-      learning_rate: 10 there.
-      momentum: m, from 0 to 1; 0.7 there.
-      steps: L; 200 there.
+      learning_rate: 10 in that code.
+      momentum: m, from 0 to 1; 0.7 in that code.
+      steps: L; 200 in that code.
     """
 
     learning_rate: float = 10.0
@@ -45,7 +45,7 @@ class Momentum(Settings):
     def descend(
         self, generator: keras.Model, images: tf.Tensor, codes: tf.Tensor, velocity: tf.Tensor, t: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """‖G(z) − x‖₂² at the codes z, [B], and after step t, counted from 0, the codes and the velocity v, [B, k]."""
+        """‖G(z) − x‖₂² at the codes z, [B]; and the codes and the velocity v after step t, counted from 0, [B, k]."""
         errors, gradient = errors_and_gradients(generator, codes, images)
         velocity = self.momentum * velocity + gradient / math.prod(generator.output_shape[1:])
         return errors, codes - self.rate(t) * velocity, velocity

@@ -1,8 +1,9 @@
 """What a solver is, and how one is declared.
 
 A solver minimizes ‖G(z) − x‖₂² over z, for many images at once. It is one file, inside the package or outside it: a
-frozen dataclass that inherits `Settings` and says `@solver("its-name")`, with the two methods of `Solver`. Most need
-only say how they take a step; `search.minimizer` makes the whole search of that. Gradient descent, complete:
+frozen dataclass that inherits from `Settings`, is decorated with `@solver("its-name")`, and has the two methods of
+`Solver`. Most solvers only define a step, and `search.minimizer` builds the whole search from it. Here is gradient
+descent, complete:
 
     @solver("gradient-descent")
     @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Solution(NamedTuple):
     """The best codes that a search saw.
 
     Attributes:
-      codes: z*, float32 [B, k]; the first codes where no error was finite.
-      errors: ‖G(z*) − x‖₂², float32 [B]; infinite where none was finite, never NaN.
+      codes: z*, float32 [B, k]; the first code if no error was finite.
+      errors: ‖G(z*) − x‖₂², float32 [B]; infinite if none was finite, never NaN.
       steps: how many steps the search took for each row, int32 [B].
       status: how each row's search ended, int32 [B]: a `Status`.
     """
@@ -65,12 +66,12 @@ class Solver(Protocol):
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """A graph function from images, float32 [B, H, W, C], and first codes, float32 [B, k], to a `Solution`.
 
-        A row of what it returns depends on that row of the input alone, but for rounding. Its error is never above that
-        of the first code, and it is finite where that one is.
+        A row of the result depends only on that row of the input, except for rounding. Its error is never above that of
+        the first code, and is finite if that is.
         """
 
     def width(self, latent_dim: int) -> int:
-        """How many codes of an image are in the generator at once; batches are sized by it."""
+        """How many codes of one image go through the generator at once; the size of a batch depends on it."""
 
 
 SOLVERS: Registry[type] = Registry("solver")
@@ -78,7 +79,7 @@ SOLVERS: Registry[type] = Registry("solver")
 
 
 def solver(name: str) -> Callable[[type], type]:
-    """Declare the class below as the solver `name`: in `SOLVERS`, and to Keras, so that a saved projector has it."""
+    """Declare the decorated class as the solver `name`, in `SOLVERS` and to Keras, so that saved projectors can hold it."""
 
     def declare(kind: type) -> type:
         return SOLVERS.add(name, keras.saving.register_keras_serializable(package="inc_tf")(kind))
@@ -106,25 +107,25 @@ def signature(generator: keras.Model) -> list[tf.TensorSpec]:
 
 
 def xla_pays(generator: keras.Model) -> bool:
-    """Whether to compile with XLA: on a CPU it gains on dense networks and loses threefold on convolutions."""
+    """Whether to compile with XLA: on a CPU, it speeds up dense networks and slows convolutions down threefold."""
     return bool(tf.config.list_physical_devices("GPU")) or is_dense(generator)
 
 
 def is_dense(generator: keras.Model) -> bool:
-    """Whether no layer convolves: a convolution's kernel has more axes than a matrix."""
+    """Whether the generator has no convolution, whose kernel has more axes than a matrix."""
     return all(len(weight.shape) <= 2 for weight in generator.weights)
 
 
 def rows_together(values: int) -> int:
-    """How many rows make a batch where each keeps so many float32 values: what fits into `MEMORY`, or into a quarter of
-    what is free, and at most 512.
+    """How many rows make a batch if each keeps `values` float32 values: as many as fit into `MEMORY` and into a quarter
+    of the free memory, and at most 512.
     """
     budget = min(MEMORY, psutil.virtual_memory().available // 4)
     return max(1, min(_LARGEST_BATCH, budget // (4 * values)))
 
 
 def activations(generator: keras.Model) -> int:
-    """The values that a forward pass of one code keeps."""
+    """How many values a forward pass of one code keeps."""
     try:
         return sum(_activations(layer) for layer in generator.layers)
     except (AttributeError, TypeError):  # a subclassed model, a shared layer, a size that is known at run time alone

@@ -1,6 +1,6 @@
 """From one step of a solver to its whole search: limits, draining, the best code so far, and a status for each row.
 
-A solver knows how to begin and how to take a step; what all searches share is here, so that a new one need not have it.
+A solver defines how to begin and how to take a step; everything that all searches share is here.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ _FEW = 8  # rows that are searched faster one by one
 
 
 class Step(NamedTuple):
-    """What one step of a solver leads to, b rows at once.
+    """The result of one step of a solver, for b rows at once.
 
     Attributes:
       state: the solver's own, a structure of tensors [b, …].
-      codes: those that the step evaluated: where it led to, or, for a solver that has a `last`, where it came from;
-        float32 [b, k].
-      errors: ‖G(z) − x‖₂² there, float32 [b]. A row at which it is not finite ends.
+      codes: the codes that the step evaluated, float32 [b, k]: those that it led to, or, for a solver with a `last`,
+        those that it started from.
+      errors: ‖G(z) − x‖₂² at these codes, float32 [b]. A row with an error that is not finite ends.
       done: whether the row has converged, bool [b].
     """
 
@@ -59,18 +59,18 @@ def minimizer(
       generator: G.
       start: maps images, float32 [B, H, W, C], and first codes, float32 [B, k], to the solver's first state, a
         structure of tensors [B, …], and ‖G(z) − x‖₂² of those codes, float32 [B].
-      step: maps the images and the state of the rows that are still searched, and the number t of steps that these have
-        taken before, int32, to a `Step`.
-      max_steps: the most steps that a row takes.
-      last: maps images and the last state to the codes that it led to and their errors, for a solver whose steps
-        evaluate where they come from.
-      stride: steps between two looks at which rows are done: more than one where a step is so quick that looking would
-        cost as much. In between every row is stepped on.
+      step: maps the images and the state of the rows that are still being searched, and the number t of steps that they
+        have taken so far, int32, to a `Step`.
+      max_steps: the largest number of steps for a row.
+      last: for a solver whose steps evaluate the codes that they start from, maps images and the last state to the
+        final codes and their errors.
+      stride: steps between two checks for rows that are done: more than one if a step is so quick that a check would
+        cost as much. Between checks, every row takes steps.
       compilable: whether XLA can compile `step` on one row, and, if `stride` ≥ `max_steps`, on many: no shape in it
-        depends on values. Where XLA pays, a search that no row leaves early is then one XLA program, and of any other
-        a few rows are searched one by one in one.
+        depends on values. If XLA pays, a search that no row leaves early is then one XLA program; in any other search,
+        a batch of few rows is searched row by row in one.
 
-    Each row keeps the best finite code that it met, the first one included; NaN and infinity never win. Raises
+    Each row keeps the best finite code that it met, including the first one; NaN and infinity never win. Raises
     `InputError` for fewer steps than one.
     """
     if max_steps < 1:
