@@ -1,8 +1,8 @@
-"""Named weights: where they are, what they are, and whether they are intact.
+"""Named weights: where they are stored, what they hold, and whether they are intact.
 
 A checkpoint is a `.keras` file and its card, a JSON file of the same name that holds the architecture, the data, the
 seed, the command, the metrics and the file's SHA-256. Nothing in the file is executed when it is loaded. A checkout has
-all files; the wheel has all cards and the weights on the digits, and fetches the others when they are first used.
+all files; the wheel has all cards and the weights trained on the digits, and fetches the others on first use.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BLOCK = 2**16  # bytes; what an interruption loses of a download
 
 
 def directory() -> Path:
-    """The folder of cards: `$INC_CHECKPOINTS` where it is set, else the wheel's, else the checkout's `checkpoints/`."""
+    """The folder of cards: `$INC_CHECKPOINTS` if it is set, else the wheel's, else the checkout's `checkpoints/`."""
     if "INC_CHECKPOINTS" in os.environ:
         return Path(os.environ["INC_CHECKPOINTS"])
     package = Path(__file__).resolve().parent
@@ -37,12 +37,12 @@ def directory() -> Path:
 
 
 def names() -> list[str]:
-    """The checkpoints that have a card, sorted."""
+    """The names of the checkpoints that have a card, sorted."""
     return sorted(path.stem for path in directory().glob("*.json"))
 
 
 def card(name: str) -> dict:
-    """The card of checkpoint `name`. Raises `InputError` for a name that is not there."""
+    """The card of checkpoint `name`. Raises `InputError` for an unknown name."""
     if name not in names():
         known = ", ".join(names()) or "none"
         raise InputError(
@@ -52,22 +52,21 @@ def card(name: str) -> dict:
 
 
 def update_card(name: str, **fields) -> None:
-    """Set `fields`, values that JSON has, in the card of checkpoint `name`; the weights and their hash stay.
+    """Set `fields`, JSON values, in the card of checkpoint `name`; the weights and their hash stay as they are.
 
-    The card is replaced whole or not at all. Raises `InputError` for a name that is not there.
+    The card is replaced whole or not at all. Raises `InputError` for an unknown name.
     """
     _replace({_card_path(name): _json({**card(name), **fields})})
 
 
 def verify(name: str) -> Path:
-    """The path of checkpoint `name`'s file, whose SHA-256 is the one in its card; fetched where it is not at hand.
+    """The path of checkpoint `name`'s file, verified against the SHA-256 in its card, and fetched if it is missing.
 
-    A file that is not in `directory()` is looked for where `$INC_CHECKPOINTS_URL` or, without it, the card's `"url"`
-    says: a folder, a `file://` URL or an `http(s)://` one, which holds `<name>.keras`. From the network it goes into
-    the user's cache folder, with a progress bar; an interrupted download carries on.
+    A file that is not in `directory()` is looked for in the place that `$INC_CHECKPOINTS_URL` or, if that is unset, the
+    card's `"url"` names: a folder, a `file://` URL or an `http(s)://` one, which holds `<name>.keras`. A download goes
+    into the user's cache folder, with a progress bar; after an interruption, the next call resumes it.
 
-    Raises `InputError` for an unknown name, for a file that is nowhere to be had, and for one that is truncated or
-    altered.
+    Raises `InputError` for an unknown name, for a file that cannot be found, and for one that is truncated or altered.
     """
     expected = card(name)["sha256"]
     path = directory() / f"{name}.keras"
@@ -83,7 +82,7 @@ def verify(name: str) -> Path:
 
 
 def replaced(name: str) -> bool:
-    """Whether `install` put other weights where those of checkpoint `name` shipped."""
+    """Whether `install` replaced the weights that shipped as checkpoint `name`."""
     found = card(name)
     return found.get("shipped_sha256", found["sha256"]) != found["sha256"]
 
@@ -91,7 +90,7 @@ def replaced(name: str) -> bool:
 def load(name: str) -> keras.Model:
     """Load the model of checkpoint `name`, e.g. `"mnist-classifier"` or `"mnist-vae"`.
 
-    Loads in Keras's safe mode: no pickle, no code from the file. Raises `InputError` where `verify` does.
+    Loads in Keras's safe mode: no pickle, no code from the file. Raises `InputError` whenever `verify` does.
     """
     path = verify(name)
     import keras
@@ -102,9 +101,9 @@ def load(name: str) -> keras.Model:
 
 
 def save(model: keras.Model, name: str, fields: dict, *, folder: Path | None = None) -> Path:
-    """Write `model` as checkpoint `name` with a card of `fields` and the file's hash; each file whole or not at all.
+    """Write `model` as checkpoint `name`, with a card of `fields` and the file's hash; each file whole or not at all.
 
-    Goes to `folder`, by default `directory()`. Returns the path of the `.keras` file.
+    Writes to `folder`, by default `directory()`. Returns the path of the `.keras` file.
     """
     path = (folder or directory()) / f"{name}.keras"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,11 +117,11 @@ def save(model: keras.Model, name: str, fields: dict, *, folder: Path | None = N
 
 
 def install(path: Path) -> Path:
-    """Make the checkpoint at `path`, which has its card beside it, the one of that name in `directory()`.
+    """Install the checkpoint at `path`, with its card beside it, in `directory()`, replacing the one of that name.
 
     The card keeps the SHA-256 of the weights that shipped under the name, as `"shipped_sha256"`, for `replaced`.
-    Returns the path of the installed `.keras` file. Raises `InputError` where `path` or its card is missing or does not
-    belong to the other.
+    Returns the path of the installed `.keras` file. Raises `InputError` if `path` or its card is missing, or the two do
+    not belong together.
     """
     source = path.with_suffix(".json")
     if not (path.is_file() and source.is_file()):
@@ -164,7 +163,7 @@ def _json(fields: dict) -> bytes:
 
 
 def _replace(contents: dict[Path, bytes]) -> None:
-    """Write all files beside where they belong, then move each into place."""
+    """Write all files in the folder where they belong, under other names, then move each into place."""
     scratch = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
     try:
         for path, content in contents.items():
@@ -182,7 +181,7 @@ def _replace(contents: dict[Path, bytes]) -> None:
 
 
 def _fetch(name: str, expected: str) -> Path:
-    """Where the file of checkpoint `name` is, outside `directory()`."""
+    """The path of checkpoint `name`'s file if that is not in `directory()`."""
     base = os.environ.get("INC_CHECKPOINTS_URL") or card(name).get("url")
     if not base:
         raise InputError(

@@ -1,5 +1,5 @@
-"""The one exception for what a caller can put right. The command line prints it without a traceback."""
+"""The one exception for mistakes that a caller can put right. The command line prints it without a traceback."""
 
 
 class InputError(ValueError):
-    """Something handed in is wrong; the message names the offending value and what would be right."""
+    """An argument or a file is wrong; the message names the offending value and what would be right."""

@@ -1,4 +1,4 @@
-"""What is measured, as pure functions of arrays: figures with their 95 % intervals."""
+"""Estimates with 95 % intervals, as pure functions of arrays."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def mean(values: np.ndarray) -> Estimate:
 
 
 def kl_divergence(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """KL(p ‖ q) of each row, float64 [N], in nats; `one` and `other` are distributions p and q, float [N, classes].
+    """KL(p ‖ q) of each row, float64 [N], in nats; `one` and `other` are the distributions p and q, float [N, classes].
 
     q is taken as at least 1e-12, what float32's softmax leaves of a class that is ruled out.
     """
@@ -42,7 +42,7 @@ def kl_divergence(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def bootstrapped_mean(values: np.ndarray, seed: int = 0) -> Estimate:
-    """The mean of float [N], with the percentile interval of 10,000 bootstrap samples of them."""
+    """The mean of float [N], with the percentile interval of 10,000 bootstrap samples."""
     values = np.asarray(values, np.float64)
     counts = np.random.default_rng(seed).multinomial(values.size, np.full(values.size, 1 / values.size), _RESAMPLES)
     low, high = np.quantile(counts @ values / values.size, [0.025, 0.975])
@@ -61,7 +61,7 @@ def roc_area(negatives: np.ndarray, positives: np.ndarray) -> Estimate:
 
 
 def roc_difference(negatives: Sequence[np.ndarray], positives: Sequence[np.ndarray]) -> Estimate:
-    """By how much the first score's ROC area is above the second's: DeLong's paired test, as an interval.
+    """The first score's ROC area minus the second's, with the interval of DeLong's paired test.
 
     `negatives` and `positives` hold both scores of the same images, float [N] and float [M] each; see `roc_area`.
     """

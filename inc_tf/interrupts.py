@@ -13,13 +13,13 @@ _LOOK = 0.1  # seconds between two looks
 def interruptible(function: Callable[[], Any], waiting: Callable[[], Any] = lambda: None) -> Any:
     """``function()``, which runs graphs, run so that a KeyboardInterrupt stops it at once.
 
-    It runs in a thread of its own, under the caller's device scope, while this one waits for the interrupt; then loops
-    of its graphs are cancelled. (XLA's programs cannot be: one that runs goes on unseen until its end.) Elsewhere than
-    in the main thread, where no interrupt arrives, it is called as it is.
+    `function` runs in a thread of its own, under the caller's device scope, while the calling thread waits for an
+    interrupt, and then cancels the loops of its graphs. (XLA's programs cannot be cancelled: a running one goes on
+    unseen to its end.) Outside the main thread, where no interrupt arrives, `function` is simply called.
 
     Args:
       function: called without arguments.
-      waiting: called ten times a second while it runs, to show that it does.
+      waiting: called ten times a second while `function` runs, e.g. to show progress.
     """
     if threading.current_thread() is not threading.main_thread():
         return function()

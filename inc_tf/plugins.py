@@ -1,4 +1,4 @@
-"""Files outside the package that declare data sets, attacks, solvers or defences of their own."""
+"""Plug-ins: Python files outside the package that declare data sets, attacks, solvers or defences."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LOADED: dict[str, str] = {}
 
 
 def load(path: Path) -> None:
-    """Run a Python file once, for what it declares.
+    """Run a Python file once, so that what it declares is known.
 
-    Raises `InputError` where there is no such file or it cannot be run.
+    Raises `InputError` if there is no such file or it cannot be run.
     """
     file = path.resolve()
     if str(file) in _LOADED:
@@ -38,5 +38,5 @@ def load(path: Path) -> None:
 
 
 def loaded() -> tuple[str, ...]:
-    """The files that were loaded, for other processes to load them too."""
+    """The files that were loaded, so that other processes can load them too."""
     return tuple(_LOADED)

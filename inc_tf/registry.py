@@ -1,4 +1,4 @@
-"""What has a name: one declaration each, looked up by everybody else."""
+"""Registries: things with a name are declared once, and looked up everywhere else."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Registry(Generic[Declared]):
     """Declarations of one kind by name, in the order in which they were listed or made.
 
     Args:
-      kind: what one is called in a message, e.g. `"attack"`.
-      modules: the module that declares each name, for names that are to be known before it is imported.
+      kind: the word for one of them in messages, e.g. `"attack"`.
+      modules: by name, the module that declares it, for names that must be known before it is imported.
     """
 
     def __init__(self, kind: str, modules: Mapping[str, str] | None = None):
@@ -32,12 +32,12 @@ class Registry(Generic[Declared]):
         self._declared: dict[str, Declared] = {}
 
     def add(self, name: str, declaration: Declared) -> Declared:
-        """Declare `name`; returns the declaration. Declaring a name again replaces what it stood for."""
+        """Declare `name`; returns the declaration. Declaring a name again replaces its declaration."""
         self._declared[name] = declaration
         return declaration
 
     def discard(self, name: str) -> None:
-        """Forget what was declared as `name`, if anything was."""
+        """Remove the declaration of `name`, if there is one."""
         self._declared.pop(name, None)
 
     def __getitem__(self, name: str) -> Declared:

@@ -1,4 +1,4 @@
-"""What is done row by row: a batch's tensors are [N, …], and a number or a condition of each row is [N]."""
+"""Operations row by row: a batch's tensors are [N, …], and a number or a condition for each row is [N]."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def column(values: tf.Tensor, rank: int = 4) -> tf.Tensor:
-    """[N] as [N, 1, …] of `rank` axes, to be broadcast along rows; 4 is that of images. A scalar becomes [1, …]."""
+    """[N] as [N, 1, …] of `rank` axes, to be broadcast along rows; images have rank 4. A scalar becomes [1, …]."""
     return values[(..., *[tf.newaxis] * (rank - len(values.shape)))]
 
 

@@ -1,4 +1,4 @@
-"""How the library's parts go into files and come out of them again."""
+"""Saving and loading the library's parts, their configurations and their hashes."""
 
 import hashlib
 import json
@@ -44,10 +44,11 @@ _OF_THE_LAYER = ("name", "dtype", "trainable")
 
 
 def configuration(part: Any, without: Collection[str] = ()) -> Any:
-    """What a part of a defence is, as plain values: its class and arguments, each model by the hash of its content.
+    """The configuration of a part of a defence, as plain values: its class and arguments, each model by its content's
+    hash.
 
-    Two parts of one configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays and
-    plain values, and raises `TypeError` for others. `without` names weights of a model that do not matter, by path.
+    Two parts with the same configuration compute the same. Takes defences, projectors, starts, solvers, models, arrays
+    and plain values, and raises `TypeError` for others. `without` names weights of a model that do not matter, by path.
     """
     kind = {"class": _class_name(part)}
     if isinstance(part, keras.Model) and not hasattr(part, "projector"):
@@ -89,7 +90,7 @@ _REFERRING = ("name", "keras_history", "input_layers", "output_layers")
 
 
 def digest(model: keras.Model, without: Collection[str] = ()) -> str:
-    """The SHA-256 of a model's architecture and weights, in hexadecimal; what its layers are called does not matter.
+    """The SHA-256 of a model's architecture and weights, in hexadecimal; the names of its layers do not matter.
 
     `without` names weights that do not matter either, by path.
     """
@@ -120,10 +121,10 @@ def digest(model: keras.Model, without: Collection[str] = ()) -> str:
 
 
 def load_file(path: Path) -> keras.Model:
-    """Load the model of any `.keras` or `.h5` file that Keras saved, in safe mode, which runs no code of it.
+    """Load the model of any `.keras` or `.h5` file that Keras saved, in safe mode, which runs no code from the file.
 
-    Raises `InputError` where it cannot be loaded: for a file that is not there or is something else, and for a layer
-    that Keras does not know, which is named.
+    Raises `InputError` if it cannot be loaded: for a file that is missing or of another kind, and for a layer that
+    Keras does not know, which the message names.
     """
     if path.is_dir():
         raise InputError(
@@ -159,7 +160,7 @@ def _reason(said: str) -> str:
 
 
 def to_json(value: Any, indent: int = 2) -> str:
-    """Plain values as JSON, which has no NaN and no infinity: they become null, as the ends of one value's interval."""
+    """Plain values as JSON, which has no NaN and no infinity: these become null."""
 
     def finite(part: Any) -> Any:
         if isinstance(part, dict):
@@ -172,7 +173,7 @@ def to_json(value: Any, indent: int = 2) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, making its folder where there is none."""
+    """Write a text file whole or not at all, creating its folder if there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.tmp")
     scratch.write_text(text)

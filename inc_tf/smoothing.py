@@ -41,14 +41,14 @@ class SmoothedClassifier(ChecksImages, keras.Model):
     Args:
       classifier: f, a keras.Model from images to logits, trained on images with such noise.
       sigma: σ, in the images' units.
-      samples: noisy copies of an image in a call.
+      samples: how many noisy copies of each image a call takes.
       bounds: (lowest, highest) value of a pixel, before the noise.
 
     Called as ``smoothed(images, seed=None) -> logits``, float32 [N, classes]: the logarithm of the mean of f's
     probabilities over the copies, through which a gradient flows (Salman et al., 2019). All images get the same noise
     from one seed, so that an answer does not depend on the batch; None is 0. A call proves nothing; `certify` does.
-    Raises `InputError` for what is not a classifier, σ not above 0, no copies, and images of another size, type or
-    range.
+    Raises `InputError` for a model that is not a classifier, σ not above 0, no copies, and images of another size, type
+    or range.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class SmoothedClassifier(ChecksImages, keras.Model):
         Args:
           images: float32 [N, H, W, C] within the bounds.
           n: noisy copies of each image.
-          alpha: α, the probability at most of a class other than g(x)'s; where a two-sided binomial test cannot tell
-            the two leading classes apart at this level, the answer is `ABSTAIN`.
+          alpha: α, the largest probability of returning a class other than g(x)'s; if a two-sided binomial test cannot
+            tell the two leading classes apart at this level, the result is `ABSTAIN`.
           seed: of the noise.
 
-        Raises `InputError` for α that is not between 0 and 1, no copies, and what a call refuses.
+        Raises `InputError` for α that is not between 0 and 1, no copies, and images that a call refuses.
         """
         self._check(images, alpha, n=n)
         counts = self._counts(images, n, seed, 0)
@@ -106,17 +106,17 @@ class SmoothedClassifier(ChecksImages, keras.Model):
     ) -> Certificate:
         """A radius within which g provably does not change, for each image: Cohen et al.'s CERTIFY, theorem 1.
 
-        The class is chosen by `first` copies; by `n` others the probability p of that class is bounded from below at
-        level 1 − α (Clopper and Pearson, 1934), and the radius is σ·Φ⁻¹(p), or the answer `ABSTAIN` where p ≤ ½.
+        The class is chosen by `first` copies; `n` other copies give a lower bound p on the probability of that class at
+        level 1 − α (Clopper and Pearson, 1934). The radius is σ·Φ⁻¹(p), or the result `ABSTAIN` if p ≤ ½.
 
         Args:
           images: float32 [N, H, W, C] within the bounds.
-          n: noisy copies of each image; 100,000 in that work. No radius exceeds σ·Φ⁻¹(α^(1/n)).
-          first: copies by which the class is chosen.
+          n: noisy copies of each image; Cohen et al. take 100,000. No radius exceeds σ·Φ⁻¹(α^(1/n)).
+          first: copies that choose the class.
           alpha: α.
           seed: of the noise.
 
-        Raises `InputError` where `vote` does.
+        Raises `InputError` whenever `vote` does.
         """
         self._check(images, alpha, n=n, first=first)
         predictions = self._counts(images, first, seed, 1).argmax(axis=1)

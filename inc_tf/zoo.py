@@ -1,8 +1,8 @@
-"""What has a name: the named defences, each declared once, and what they are made of on each data set.
+"""The named defences, each declared once, and the checkpoints that they are made of on each data set.
 
 The command line, the server's models, the tables and a notebook all get their defences here, so that one name is one
-defence everywhere. A full name is that of a data set and of a defence, e.g. `mnist-inc-fast`; the data set's name alone
-stands for the defence that its declaration calls the default.
+defence everywhere. A full name joins the names of a data set and a defence, e.g. `mnist-inc-fast`; the data set's name
+alone stands for the defence that its declaration calls the default.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ FALSE_REJECTION_RATE = 0.05
 
 _CALIBRATION_IMAGES = 200
 _SMALL = 3072
-"""Values of an image up to which the least-squares solver is the faster one, as on 32×32 colour images."""
+"""The least-squares solver is the faster one on images of at most this many values, e.g. 32×32 colour images."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What defences are made of: models by the part that each plays, and what is known of their images.
+    """What defences are made of: models by the part that each plays, and facts about their images.
 
     Attributes:
-      models: `"classifier"`, C; `"generative"`, a model with a `generator` G, an `encoder` E of its codes where there
-        is one, and a `latent_stddev`, σ of the codes that it was trained on, where that is not 1; and others by name.
+      models: `"classifier"`, C; `"generative"`, a model with a `generator` G, optionally an `encoder` E of its codes,
+        and a `latent_stddev`, σ of the codes that it was trained on, if that is not 1; and others by name.
       bounds: (lowest, highest) value of a pixel.
-      class_names: by label; None: the labels' numbers.
+      class_names: the name of each label; None: the labels' numbers.
     """
 
     models: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Parts:
 
     @property
     def encoder(self) -> keras.Model | None:
-        """E, from images to the generator's codes, where there is one: BEGAN's is of its decoder's."""
+        """E, from images to the generator's codes, or None; BEGAN's gives codes of its decoder instead."""
         from inc_tf.models.celeba import BEGAN
 
         model = self.models.get("generative")
@@ -72,11 +72,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class GenerativeModel:
-    """A generator of one's own, with what goes with it.
+    """A generator of your own, with its encoder and the spread of its codes.
 
     Attributes:
       generator: G, codes [N, k] → images.
-      encoder: E, images → the codes of G, where there is one.
+      encoder: E, images → codes of G; None if there is none.
       latent_stddev: σ of the codes that G was trained on.
     """
 
@@ -90,12 +90,12 @@ class NamedDefense:
     """The declaration of a defence.
 
     Attributes:
-      name: in full names, options, records and file names.
-      label: in tables and plots.
-      build: its parts ↦ the defence: an `InvertAndClassify`, or a classifier alone.
-      parts: the parts that `build` takes; where a data set has no checkpoint for one, it has no such defence.
-      suits: whether a data set can have it beyond that.
-      color: in every plot, as matplotlib names colours.
+      name: its name in full names, options, records and file names.
+      label: its name in tables and plots.
+      build: maps its parts to the defence: an `InvertAndClassify`, or a classifier alone.
+      parts: the parts that `build` takes; a data set without a checkpoint for one of them does not have the defence.
+      suits: whether a data set that has these checkpoints can have the defence.
+      color: its colour in every plot, a name that matplotlib knows.
     """
 
     name: str
@@ -110,12 +110,12 @@ DEFENSES: Registry[NamedDefense] = Registry("defence")
 
 
 def register(defense: NamedDefense) -> NamedDefense:
-    """Declare a defence; whatever goes by its name knows it from then on."""
+    """Declare a defence, so that it can be looked up by its name."""
     return DEFENSES.add(defense.name, defense)
 
 
 def inverting(parts: Parts, solver: Solver, start: Start) -> InvertAndClassify:
-    """C behind the search of `solver` from `start` on G."""
+    """C behind a projection onto the range of G, which `solver` searches from `start`."""
     from inc_tf.projection import LatentProjector
 
     return behind(parts, LatentProjector(parts.generator, solver, start))
@@ -129,12 +129,12 @@ def paper_search(parts: Parts) -> tuple[Solver, Start]:
 
 
 def learning_rate(generator: keras.Model) -> float:
-    """Adam's on a generator: the paper's 0.1 for MNIST on images of that size, its 0.01 for CelebA on larger ones."""
+    """Adam's learning rate: 0.1 on small images and 0.01 on larger ones, the paper's for MNIST and CelebA."""
     return 0.1 if _is_small(generator) else 0.01
 
 
 def fast_search(parts: Parts) -> tuple[Solver, Start]:
-    """The fast search that is best on the generator: least squares on small images, L-BFGS on larger ones.
+    """The fast search that suits the generator best: least squares on small images, L-BFGS on larger ones.
 
     Each starts from the closest of 4,096 random codes.
     """
@@ -156,7 +156,7 @@ def behind(parts: Parts, projector: keras.Layer) -> InvertAndClassify:
 
 
 def _shorter(steps: int) -> Callable[[Parts], keras.Model]:
-    """The paper's search of fewer steps."""
+    """The paper's search, with fewer steps."""
 
     def build(parts: Parts) -> keras.Model:
         solver, start = paper_search(parts)
@@ -187,7 +187,7 @@ def _deep_image_prior(parts: Parts) -> keras.Model:
 
 
 def _transformed(kind: str) -> Callable[[Parts], keras.Model]:
-    """C behind the input transformation of that class, with its own defaults."""
+    """C behind the input transformation of the class `kind`, with its defaults."""
 
     def build(parts: Parts) -> keras.Model:
         from inc_tf.projection import transformations
@@ -198,7 +198,7 @@ def _transformed(kind: str) -> Callable[[Parts], keras.Model]:
 
 
 def _defense_gan(parts: Parts) -> keras.Model:
-    """As its code for MNIST has it: 200 steps from ten draws of N(0, 1/k)."""
+    """The defence of Defense-GAN's code for MNIST: 200 steps from each of ten draws of N(0, 1/k)."""
     from inc_tf.projection import LatentProjector, Momentum, Normal
 
     generator = parts["wgan"].generator
@@ -219,7 +219,7 @@ def _smoothed(parts: Parts) -> keras.Model:
 
 
 def _divisible(source: data.Source) -> bool:
-    """Whether the skip network makes images of this size."""
+    """Whether the skip network can make images of the data set's size."""
     return all(side % 32 == 0 for side in source.image_shape[:2])
 
 
@@ -250,19 +250,19 @@ for _declared in (
 
 
 class Name(NamedTuple):
-    """A full name, understood."""
+    """The data set and the defence that a full name stands for."""
 
     source: data.Source
     defense: NamedDefense
 
     @property
     def full(self) -> str:
-        """As one word."""
+        """The full name, one word."""
         return f"{self.source.name}-{self.defense.name}"
 
 
 def names() -> list[str]:
-    """The full names of the defences whose checkpoints ship, each data set's default first."""
+    """The full names of the defences whose checkpoints ship; of each data set, its default comes first."""
     found = []
     for source in data.SOURCES.values():
         shipped = [d.name for d in DEFENSES.values() if d.suits(source) and set(d.parts) <= source.checkpoints.keys()]
@@ -271,7 +271,7 @@ def names() -> list[str]:
 
 
 def understand(name: str) -> Name:
-    """What a full name says. Raises `InputError` for one that says nothing."""
+    """The data set and the defence of a full name. Raises `InputError` for an unknown name."""
     for source in data.SOURCES.values():
         if name == source.name:
             return Name(source, DEFENSES[source.default_defense])
@@ -289,8 +289,8 @@ def parts(source: data.Source, wanted: tuple[str, ...], classifier: str | None =
 
     Args:
       source: the data set.
-      wanted: parts, of `source.checkpoints`.
-      classifier: C instead of the checkpoint: a `.keras` file, or a network of `keras.applications`.
+      wanted: names of parts in `source.checkpoints`.
+      classifier: replaces the checkpoint of C: a `.keras` file, or a network of `keras.applications`.
     """
     models = {}
     for part in wanted:
@@ -302,7 +302,7 @@ def parts(source: data.Source, wanted: tuple[str, ...], classifier: str | None =
         if part not in source.checkpoints:
             raise InputError(
                 f"{source.title or source.name} has no checkpoint for the part {part!r}"
-                + ("; name one with a classifier." if part == "classifier" else ".")
+                + ("; pass one as `classifier` (--classifier)." if part == "classifier" else ".")
             )
         models[part] = checkpoints.load(source.checkpoints[part])
     classes = models["classifier"].output_shape[-1] if "classifier" in models else None
@@ -313,17 +313,17 @@ def parts(source: data.Source, wanted: tuple[str, ...], classifier: str | None =
 def load(
     name: str, *, steps: int | None = None, threshold: float | None = None, classifier: str | None = None
 ) -> keras.Model:
-    """The defence of this name, with its η; or the model of a checkpoint.
+    """Load the defence of this name, with its η, or the model of a checkpoint.
 
     Args:
       name: a full name, e.g. `"mnist-inc-fast"` or `"celeb_a-inc"`; a data set's name, for its default; or a
-        checkpoint's, e.g. `"mnist-vae"`. What is both, as `"mnist-diffusion"`, is the defence.
-      steps: the most that the search takes; None: as many as the defence has.
-      threshold: η; None: what the defence was calibrated to, which rejects 5 % of clean validation images, and
-        nothing where it has not been.
-      classifier: C instead of the data set's checkpoint: a `.keras` file, or a network of `keras.applications`.
+        checkpoint's, e.g. `"mnist-vae"`. A name of both, such as `"mnist-diffusion"`, means the defence.
+      steps: the largest number of search steps; None: the defence's own.
+      threshold: η; None: the one that the defence was calibrated to, which rejects 5 % of clean validation images; an
+        uncalibrated defence rejects nothing.
+      classifier: replaces the data set's checkpoint of C: a `.keras` file, or a network of `keras.applications`.
 
-    Returns: an `InvertAndClassify`; of an `undefended` or adversarially trained one, the classifier alone. Raises
+    Returns: an `InvertAndClassify`; for an `undefended` or adversarially trained defence, the classifier alone. Raises
     `InputError` for an unknown name, steps or η not above 0, a search that cannot be shortened, and a checkpoint that
     is missing or altered.
     """
@@ -339,13 +339,13 @@ def load(
         threshold = calibrated(source, named)  # of the whole search: one that is cut short rejects more
     if threshold is not None:
         if not hasattr(defense, "projector"):
-            raise InputError(f"{name!r} projects nothing, so that a threshold of {threshold:g} has no meaning.")
+            raise InputError(f"{name!r} does not project, so a threshold of {threshold:g} has no meaning.")
         defense.threshold = threshold
     return defense
 
 
 def projecting(model: keras.Model, name: str) -> InvertAndClassify:
-    """The model, for what needs its projections; raises `InputError`, which calls it `name`, where it has none."""
+    """The model, if it projects; otherwise raises `InputError`, which calls it `name`."""
     from inc_tf.defense import InvertAndClassify
 
     if not isinstance(model, InvertAndClassify):
@@ -354,12 +354,12 @@ def projecting(model: keras.Model, name: str) -> InvertAndClassify:
 
 
 def build(name: str, parts: Parts) -> keras.Model:
-    """The defence `name` of `DEFENSES`, of these parts, with no threshold."""
+    """The defence `name` of `DEFENSES`, made of these parts, with no threshold."""
     return DEFENSES[name].build(parts)
 
 
 def _limited(defense: keras.Model, steps: int) -> keras.Model:
-    """The defence with a search of at most so many steps."""
+    """The defence with a search of at most `steps` steps."""
     projector: Any = getattr(defense, "projector", None)
     if steps < 1:
         raise InputError(f"steps is {steps}; it must be at least 1.")
@@ -375,7 +375,7 @@ def _limited(defense: keras.Model, steps: int) -> keras.Model:
 
 
 def calibrated(source: data.Source, named: NamedDefense) -> float | None:
-    """η of a defence, from the card of the checkpoint that it projects with; None where it has not been calibrated."""
+    """η of a defence, from the card of the checkpoint that it projects with; None if it has not been calibrated."""
     if "generative" not in named.parts:
         return None
     entry = checkpoints.card(source.checkpoints["generative"]).get("thresholds", {}).get(named.name)
@@ -387,18 +387,18 @@ def calibrate(name: str, *, rate: float = FALSE_REJECTION_RATE, n: int = _CALIBR
 
     Args:
       name: a full name.
-      rate: the share of them that may be rejected, in [0, 1).
-      n: the first n images.
+      rate: the share of these images that may be rejected, in [0, 1).
+      n: how many images, from the first on.
 
-    Returns: η. Raises `InputError` where `load` does, for a defence that projects onto no checkpoint, and where the
-    validation images cannot be had.
+    Returns: η. Raises `InputError` whenever `load` does, for another rate, for a defence that has no generator from a
+    checkpoint, and if the validation images cannot be loaded.
     """
     from inc_tf.defense import threshold_at
     from inc_tf.saving import configuration
 
     source, named = understand(name)
     if "generative" not in named.parts:
-        raise InputError(f"{name!r} projects onto no checkpoint whose card could keep its threshold.")
+        raise InputError(f"{name!r} projects onto no checkpoint, so no card can keep its threshold.")
     defense = build(named.name, parts(source, named.parts))
     clean = data.load(source.name, "validation").take(n)
     value = threshold_at(defense.projector(clean.images).distances.numpy(), rate)

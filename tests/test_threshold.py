@@ -97,7 +97,7 @@ def test_inc_defend_needs_no_data_set(mnist, cards, tmp_path, monkeypatch):
 
 def test_rejects_what_cannot_be_calibrated(monkeypatch, tmp_path):
     for name, sentence in {
-        "digits-undefended": "projects onto no checkpoint whose card could keep its threshold",
+        "digits-undefended": "projects onto no checkpoint, so no card can keep its threshold",
         "imagenet2012": "projects onto no checkpoint",
         "digtis": "There is no defence 'digtis'",
     }.items():
