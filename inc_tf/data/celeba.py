@@ -1,4 +1,4 @@
-"""CelebA, by `tfds.load("celeb_a")` or as the folder that its authors hand out, cropped as the paper does.
+"""CelebA, from `tfds.load("celeb_a")` or from the folder that its authors distribute, cropped as in the paper.
 
 Images are 64×64 in [−1, 1]; labels are 1 for male.
 """
@@ -27,7 +27,7 @@ _NUMBERS = {"train": (1, 162_770), "validation": (162_771, 182_637), "test": (18
 
 
 def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [N, 64, 64, 3] and labels. Raises `InputError` where CelebA cannot be had or is incomplete."""
+    """Images float32 [N, 64, 64, 3] and labels. Raises `InputError` if CelebA is incomplete or cannot be obtained."""
     import numpy as np
     import tensorflow as tf
     from tqdm import tqdm
@@ -75,7 +75,7 @@ def _from_tfds(split: str) -> tuple[tf.data.Dataset, int]:
         n = builder.info.splits[split].num_examples
         data = builder.as_dataset(split=split, decoders={"image": tensorflow_datasets.decode.SkipDecoding()})
     except Exception as error:  # TFDS and the host fail in many ways, each of which has this remedy
-        raise InputError(f"celeb_a could not be had ({str(error).splitlines()[0][:200]}). {_REMEDY}") from error
+        raise InputError(f"celeb_a cannot be obtained ({str(error).splitlines()[0][:200]}). {_REMEDY}") from error
     if split == "train":
         n = min(n, _TRAIN)
         data = data.take(n)
@@ -87,7 +87,7 @@ def _from_folder(folder: Path, split: str) -> tuple[tf.data.Dataset, int]:
 
     listed = folder.parent / "list_attr_celeba.txt"
     if not listed.exists():
-        raise InputError(f"{str(folder)!r} has no {listed.name} beside it, which says who is male. {_REMEDY}")
+        raise InputError(f"{str(folder)!r} has no {listed.name} beside it, which lists the labels. {_REMEDY}")
     lines = listed.read_text().split("\n")
     male = lines[1].split().index("Male") + 1
     first, last = _NUMBERS[split]
@@ -114,7 +114,7 @@ def _reason(error: tf.errors.OpError) -> str:
 
 
 def _checked(name: tf.Tensor) -> tf.Tensor:
-    """The file's bytes; an error that names it where it is not an aligned CelebA image."""
+    """The file's bytes; raises an error that names the file if it is not an aligned CelebA image."""
     import tensorflow as tf
 
     encoded = tf.io.read_file(name)

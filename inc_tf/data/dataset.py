@@ -23,13 +23,13 @@ class Dataset:
     """One split of a data set.
 
     Attributes:
-      name: `"mnist"`, `"celeb_a"`, `"digits"`, `"imagenet2012"` or a folder's name.
-      split: `"train"`, `"validation"` or `"test"`; a folder has none: `""`.
+      name: `"mnist"`, `"celeb_a"`, `"digits"`, `"imagenet2012"`, or the name of a folder or an archive.
+      split: `"train"`, `"validation"` or `"test"`; `""` for a folder or an archive.
       images: float32 [N, H, W, C] within `bounds`.
       labels: int64 [N].
       bounds: (lowest, highest) value that a pixel may take; every attack clips to it.
       start: where in the split the images begin.
-      skipped: the files that were left out because they are no image, by name.
+      skipped: the names of files that were left out because they are not images.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> dict[str, object]:
-        """What finished work on the images is filed under: hashes of their and the labels' bytes, and the bounds."""
+        """The key of finished work on these images: hashes of the bytes of images and labels, and the bounds."""
         return {
             "images": hashlib.sha256(repr(self.images.shape).encode() + self.images.tobytes()).hexdigest(),
             "labels": hashlib.sha256(self.labels.tobytes()).hexdigest(),
@@ -60,7 +60,7 @@ class Dataset:
         return replace(self, images=self.images[:n], labels=self.labels[:n])
 
     def shards(self, size: int) -> Iterator[Dataset]:
-        """The images in runs of `size`, in order; the last one may be shorter."""
+        """The images in parts of `size`, in order; the last part may be shorter."""
         for i in range(0, len(self), size):
             part = slice(i, i + size)
             yield replace(self, images=self.images[part], labels=self.labels[part], start=self.start + i)

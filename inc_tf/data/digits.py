@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn bundles, made to look like MNIST, for where MNIST cannot be had."""
+"""The handwritten digits that scikit-learn bundles, made to look like MNIST, for machines without MNIST."""
 
 from __future__ import annotations
 

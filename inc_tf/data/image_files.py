@@ -1,4 +1,4 @@
-"""Image files in and out: as arrays of a model's size and range, and back as PNG."""
+"""Reading image files as arrays of a model's size and range, and writing them as PNG."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inc_tf.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 PIXELS = 50_000_000
-"""The most that an image file may have; a larger one is refused before it is decoded."""
+"""The largest number of pixels in an image file; a larger image is refused before it is decoded."""
 
 _TINY = 8  # pixels of the shorter side
 _SQUARE = 2.0  # the longer side in shorter ones, beyond which an image is said to be far from the model's shape
@@ -52,16 +52,16 @@ def decode(
     """An encoded image as float32 [H, W, C] of `shape` within `bounds`.
 
     Only the first frame is read. It is rotated as its EXIF data says; transparent parts are laid on black. 16-bit
-    values are divided by the largest that the file's depth allows, 32-bit ones by the smallest of 1 (if they are
-    floating-point), 255 and 65535 that no value exceeds. The image becomes grey where C is 1 and RGB where it is 3, and
-    is resized to `shape` with antialiasing.
+    values are divided by the largest value that the file's depth allows; 32-bit values, by the smallest of 1 (if they
+    are floating-point), 255 and 65535 that no value exceeds. The image is converted to grey if C is 1 and to RGB if C
+    is 3, and is resized to `shape` with antialiasing.
 
     Args:
       encoded: the file's content, of one of `FORMATS`.
-      name: what messages call it.
-      shape: (H, W, C) of the model; where a side is None, the image keeps its own.
+      name: its name in messages.
+      shape: (H, W, C) of the model; if a side is None, the image keeps its own.
       bounds: (lowest, highest) value of a pixel.
-      invert: whether to swap dark and bright, as for dark ink on paper before a model of MNIST.
+      invert: whether to swap dark and bright, e.g. for dark ink on paper with a model of MNIST.
 
     Raises `InputError` for a file that is not such an image, has more than `PIXELS` pixels, or holds 16- or 32-bit
     values outside these ranges.

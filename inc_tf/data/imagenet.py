@@ -1,4 +1,4 @@
-"""ImageNet's photographs, by `tfds.load("imagenet2012")`, which cannot be downloaded without an account."""
+"""ImageNet's photographs, from `tfds.load("imagenet2012")`, which cannot be downloaded without an account."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NAME = "imagenet2012"
 
 
 def load_imagenet(split: str = "validation", n: int | None = None, size: int = 224) -> Dataset:
-    """The first `n` photographs of `tfds.load("imagenet2012")`, or all of a split, cut as `load_folder` cuts them.
+    """The first `n` photographs of a split of `tfds.load("imagenet2012")`, or all, cut as `load_folder` cuts them.
 
-    They are held in memory, 588 KiB an image of 224×224. Raises `InputError` where the data set is not in
-    `TFDS_DATA_DIR` (it cannot be downloaded without an account), has no such split, or fewer images.
+    They are held in memory, 588 KiB for each image of 224×224. Raises `InputError` if the data set is not in
+    `TFDS_DATA_DIR` (it cannot be downloaded without an account), has no such split, or has fewer images.
     """
     if not tfds.prepared(NAME):
         raise InputError(
@@ -41,7 +41,7 @@ def load_imagenet(split: str = "validation", n: int | None = None, size: int = 2
 
 
 def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Every photograph of a split, which is far more than memory holds of the training split."""
+    """Every photograph of a split; the training split is far larger than memory."""
     photographs = load_imagenet(split)
     return photographs.images, photographs.labels
 

@@ -1,4 +1,4 @@
-"""MNIST, by `tfds.load("mnist")`, in [0, 1]."""
+"""MNIST, from `tfds.load("mnist")`, in [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOWNLOAD = "https://storage.googleapis.com/cvdf-datasets/mnist/train-images-idx
 
 
 def load(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images float32 [N, 28, 28, 1] and labels. Raises `InputError` where MNIST is not on disk and cannot be had."""
+    """Images float32 [N, 28, 28, 1] and labels. Raises `InputError` if MNIST is neither on disk nor downloadable."""
     # Asked first because TFDS by itself retries a missing network for minutes.
     if not tfds.prepared("mnist") and not tfds.reachable(_DOWNLOAD):
         raise InputError(tfds.missing("mnist"))
@@ -34,10 +34,10 @@ def load(split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mnist_or_digits() -> str:
-    """`"mnist"` where it is on disk or can be downloaded, else `"digits"`; decided in under five seconds.
+    """`"mnist"` if it is on disk or can be downloaded, else `"digits"`; decides in under five seconds.
 
-    Raises `InputError` where `TFDS_DATA_DIR` is set but has no MNIST and there is no network, since that is a mistake
-    rather than a wish for the digits.
+    Raises `InputError` if `TFDS_DATA_DIR` is set but has no MNIST and there is no network, since that is more likely a
+    mistake than a wish for the digits.
     """
     if tfds.prepared("mnist") or tfds.reachable(_DOWNLOAD):
         return "mnist"

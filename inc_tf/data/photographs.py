@@ -15,11 +15,11 @@ _SHORTER_SIDE = 256 / 224  # to which a photograph is scaled before its middle i
 
 
 def load_folder(path: Path, n: int | None = None, size: int = 224) -> Dataset:
-    """The first `n` photographs, or all, that `labels.txt` in a folder lists: a line each, its file name and its class.
+    """The first `n` photographs, or all, that a folder's `labels.txt` lists, one a line: its file name and its class.
 
-    The shorter side is scaled to 8/7 of `size` and the middle `size`×`size` taken, RGB in [−1, 1]; grey photographs
-    become RGB too. A file that is no image (JPEG, PNG, BMP, GIF) is skipped and named in the answer's `skipped`.
-    Raises `InputError` where the folder, its list or a listed file is missing, a line is wrong, or there are fewer.
+    The shorter side is scaled to 8/7 of `size`, and the middle `size`×`size` is taken, RGB in [−1, 1]; grey photographs
+    become RGB too. A file that is not an image (JPEG, PNG, BMP, GIF) is skipped, and named in `skipped`. Raises
+    `InputError` if the folder, its list or a listed file is missing, a line is wrong, or there are fewer images.
     """
     listed = path / "labels.txt"
     if not listed.is_file():

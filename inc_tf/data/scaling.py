@@ -1,4 +1,4 @@
-"""Pixels between a data set's bounds, [0, 1], and 8 bits; for arrays and tensors alike where nothing else is said."""
+"""Converts pixels between a data set's bounds, [0, 1], and 8 bits; takes arrays and tensors unless said otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Images = TypeVar("Images", "np.ndarray", "tf.Tensor")
 
 
 def to_unit(images: Images, bounds: Bounds) -> Images:
-    """Images within `bounds` as images in [0, 1]; what lies beyond the bounds stays beyond."""
+    """Images within `bounds` as images in [0, 1]; values beyond the bounds stay beyond."""
     low, high = bounds
     return (images - low) / (high - low)
 

@@ -1,4 +1,4 @@
-"""TensorFlow Datasets' folder of data: what is there, and its image files as they lie on disk."""
+"""The data directory of TensorFlow Datasets: what it holds, and its encoded image files."""
 
 import functools
 import os
@@ -12,13 +12,13 @@ from inc_tf.errors import InputError
 def count(name: str, split: str) -> int:
     """How many images a split of the TFDS data set `name` has.
 
-    Raises `InputError` where the data set is not in the data directory, or has no such split or no images.
+    Raises `InputError` if the data set is not in the data directory, or has no such split or no images.
     """
     return _builder(name, split).info.splits[split].num_examples
 
 
 def encoded(name: str, split: str, first: int, n: int) -> Iterator[bytes]:
-    """The files, as TFDS keeps them, of `n` images of a split, from `first` on; raises `InputError` as `count` does."""
+    """The encoded files of `n` images of a split, from `first` on; raises `InputError` whenever `count` does."""
     import tensorflow_datasets as tfds
 
     examples = _builder(name, split).as_dataset(
@@ -63,7 +63,7 @@ def missing(name: str) -> str:
 
 
 def reachable(url: str, seconds: float = 3.0) -> bool:
-    """Whether `url`'s host answers in time. A thread bounds it, since a name look-up knows no time-out."""
+    """Whether `url`'s host answers in time. A thread bounds the wait, since a name look-up has no time-out."""
     answered = threading.Event()
 
     def ask() -> None:

@@ -1,6 +1,6 @@
 """Diffusion models: the schedule of the noise, and a small U-Net that predicts it (Ho et al., 2020).
 
-Only the networks; `inc_tf.training` trains them and `inc_tf.checkpoints` loads trained ones.
+Only the networks are here; `inc_tf.training` trains them and `inc_tf.checkpoints` loads trained ones.
 """
 
 import math
@@ -51,7 +51,7 @@ class LinearSchedule(Settings):
 
 @keras.saving.register_keras_serializable(package="inc_tf")
 class TimeEmbedding(layers.Layer):
-    """Sines and cosines of a time, at frequencies from 1 down to 1/10,000 a step (Vaswani et al., 2017).
+    """Sines and cosines of a time, at frequencies from 1 down to 1/10,000 per step (Vaswani et al., 2017).
 
     Input: times, [N]. Output: float32 [N, 32].
     """

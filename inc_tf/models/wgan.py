@@ -1,6 +1,6 @@
 """The Wasserstein GAN of Defense-GAN's MNIST experiments (Samangouei et al., 2018; Gulrajani et al., 2017).
 
-Only the networks; `inc_tf.training` trains them and `inc_tf.checkpoints` loads trained ones.
+Only the networks are here; `inc_tf.training` trains them and `inc_tf.checkpoints` loads trained ones.
 """
 
 import keras
@@ -48,8 +48,8 @@ def wgan(width: int = 64, latent_dim: int = 128) -> WGAN:
     """The networks of Defense-GAN's code for MNIST, which are those of Gulrajani et al. (2017).
 
     Args:
-      width: channels of the last hidden layer; 64 there.
-      latent_dim: k; 128 there.
+      width: channels of the last hidden layer; 64 in that code.
+      latent_dim: k; 128 in that code.
     """
     generator = keras.Sequential(
         [

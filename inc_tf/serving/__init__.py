@@ -1,1 +1,1 @@
-"""What hands a defence on: as a SavedModel, over HTTP, and over many images or image files."""
+"""Ways to use a defence elsewhere: as a SavedModel, over HTTP, and on many images or image files."""

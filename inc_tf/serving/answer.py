@@ -1,4 +1,4 @@
-"""What an answer is: each of its fields declared once, for the served signatures, `inc defend` and `inc project`."""
+"""The fields of an answer, each declared once, for the served signatures, `inc defend` and `inc project`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Field:
     """One field of an answer about N images.
 
     Attributes:
-      name: in signatures, tables and files.
-      form: type and shape.
-      meaning: in a card and in the documentation.
-      of: (the answer, the defence) ↦ its tensor.
-      about: the signature that has it: `"classify"`, what becomes of an image, or `"project"`, the projection itself.
+      name: its name in signatures, tables and files.
+      form: its type and shape.
+      meaning: its description in cards and the documentation.
+      of: maps the answer and the defence to its tensor.
+      about: the signature that has it: `"classify"`, the classification, or `"project"`, the projection itself.
     """
 
     name: str
@@ -68,7 +68,7 @@ SIGNATURES = {"serving_default": ("classify",), "project": ("classify", "project
 
 
 def fields(signature: str) -> list[Field]:
-    """Those of a served signature."""
+    """The fields of a served signature."""
     return [field for field in FIELDS if field.about in SIGNATURES[signature]]
 
 
@@ -78,7 +78,7 @@ def outputs(answer: Classification, defense: InvertAndClassify, signature: str) 
 
 
 def rows(answer: Classification, defense: InvertAndClassify) -> list[dict]:
-    """What becomes of each image, as plain values: the fields of one value an image, and the `threshold`."""
+    """The classification of each image, as plain values: the fields with one value per image, and the `threshold`."""
     columns = {
         field.name: field.of(answer, defense).numpy()
         for field in fields("serving_default")

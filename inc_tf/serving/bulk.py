@@ -1,7 +1,7 @@
 """Projection of many images on Ray Data: images in, Parquet out, block by block; what `inc project` does.
 
-A block is a run of the input's images, and one file of the output, written whole or not at all: a killed run carries on
-with the blocks that are missing, in any order, and memory does not grow with the input.
+A block is a range of the input's images, and one file of the output, written whole or not at all: after a kill, the
+next run makes only the missing blocks, in any order. Memory does not grow with the input.
 """
 
 import functools
@@ -30,7 +30,7 @@ from inc_tf.serving import answer
 from inc_tf.serving.image_files import printable
 
 BLOCK = 512
-"""Images a block: of MNIST 2 MiB of projections, of CelebA 24."""
+"""Images in a block: for MNIST 2 MiB of projections, for CelebA 24."""
 
 # Readers of a folder of Parquet leave out what begins with an underscore.
 _RUN = "_run.json"
@@ -67,25 +67,25 @@ def project(
     address: str = cluster.LOCAL,
     quiet: bool = False,
 ) -> dict:
-    """Project the images of `source` and write what the defence makes of them to the folder `out`, as Parquet.
+    """Run a defence on the images of `source`, and write projections and classes to the folder `out`, as Parquet.
 
     Args:
-      source: a folder of image files, of Parquet or of TFRecord files, one such file, or `NAME` or `NAME:SPLIT` of
-        TFDS (test, where no split is named). Parquet and TFRecord hold encoded images in the column or feature `image`.
+      source: a folder of image files, of Parquet or of TFRecord files, one such file, or `NAME` or `NAME:SPLIT` of TFDS
+        (the default split is test). Parquet and TFRecord hold encoded images in the column or feature `image`.
       out: a folder; each file there has the rows of one block: `id`, the image's file or place in the source,
         `projection` and `code`, float32 lists, and the fields of `answer.rows`. `pandas.read_parquet(out)` reads it.
-      name: as `zoo.load` takes it.
+      name: the defence, as `zoo.load` takes it.
       steps: likewise.
       threshold: likewise.
       classifier: likewise.
-      seed: of the search's starts.
-      block: images a block.
-      address: of the Ray cluster, all of whose machines must see `source` and `out`; `cluster.LOCAL` starts one here.
+      seed: seed of the search's starts.
+      block: images in each block.
+      address: the Ray cluster's address; all its machines must see `source` and `out`. `cluster.LOCAL` starts one here.
 
-    Returns: the number of `images` projected, in this run and before, of those `accepted`, and the ids of those
-    `skipped` because they cannot be read. Raises `InputError` for a source with no images or one that has changed since
-    the run began, an `out` that holds another run's projections or lies in the source, a
-    defence that does not project, and where `zoo.load` and `cluster.connect` do.
+    Returns: the number of `images` projected, in this run and before, the number `accepted`, and the ids of those
+    `skipped` because they cannot be read. Raises `InputError` for a source that has no images or has changed since the
+    run began, an `out` that holds another run's projections or lies in the source, a defence that does not project, and
+    whenever `zoo.load` and `cluster.connect` do.
     """
     _check_apart(Path(source), out)
     listing = list(_listing(source))
@@ -133,7 +133,7 @@ def _compute(
 
 
 class Projector:
-    """A worker: it loads the defence once, then reads, projects and writes block after block."""
+    """A worker: it loads the defence once, then reads, projects and writes one block after another."""
 
     def __init__(self, made: dict, agreement: cluster.Agreement, declaring: tuple[str, ...], out: str, seed: int):
         cluster.one_core()
@@ -196,15 +196,15 @@ def _write_parquet(
 
 
 def _claim(out: Path, run: dict, listing: list[dict]) -> None:
-    """Make `out` the folder of this run; raises `InputError` where it is another's, or not a folder, or the input has
-    changed.
+    """Make `out` the folder of this run; raises `InputError` if it belongs to another run or is not a folder, or if the
+    input has changed.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is not a folder.")
     claim = out / _RUN
     if not claim.exists():
         if out.exists() and any(file.name != _INPUT for file in out.glob("*.parquet")):
-            raise InputError(f"{str(out)!r} holds Parquet files that are not of `inc project`: name another folder.")
+            raise InputError(f"{str(out)!r} holds Parquet files that `inc project` did not write: name another folder.")
         out.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.Table.from_pylist(listing), out / _INPUT, compression="zstd")
         write_text(claim, json.dumps(run, indent=1) + "\n")
@@ -212,9 +212,7 @@ def _claim(out: Path, run: dict, listing: list[dict]) -> None:
     before = json.loads(claim.read_text())
     for name in run:
         if before.get(name) != run[name]:
-            raise InputError(
-                f"{str(out)!r} holds projections of another run, whose {name} was another: name another folder."
-            )
+            raise InputError(f"{str(out)!r} holds projections of a run with another {name}: name another folder.")
     _check_unchanged(parquet.read_table(out / _INPUT).to_pylist(), listing, out)
 
 
@@ -230,7 +228,7 @@ def _check_unchanged(before: list[dict], now: list[dict], out: Path) -> None:
 
 
 def _listing(source: str) -> Iterator[dict]:
-    """What the input consists of: each file's `name`, `size` in bytes and `time` of its last change, in ns."""
+    """The files of the input: each file's `name`, `size` in bytes and `time` of its last change, in ns."""
     path = Path(source)
     if not path.exists():
         name, _, split = source.partition(":")
@@ -243,7 +241,7 @@ def _listing(source: str) -> Iterator[dict]:
 
 
 def _files(root: Path) -> list[Path]:
-    """The files of a folder that are read: those of many images where there are some, else image files."""
+    """The files of a folder that are read: Parquet and TFRecord files if there are any, else image files."""
     files = sorted(file for file in root.rglob("*") if file.is_file())
     return [file for file in files if _kind(file)] or [file for file in files if file.suffix.lower() in _IMAGES]
 
@@ -261,7 +259,7 @@ def _summary(written: list[Path]) -> dict:
 
 
 def blocks(source: str, size: int = BLOCK) -> Iterator[Block]:
-    """The blocks of a source, which `project` describes, in order; raises `InputError` where there is no image."""
+    """The blocks of a source, which `project` describes, in order; raises `InputError` if there is no image."""
     path = Path(source)
     if path.is_dir():
         many = _files(path)

@@ -1,6 +1,6 @@
 """Export: a defence as a SavedModel that TensorFlow Serving loads.
 
-What is written needs TensorFlow alone to be loaded. `inc_tf.serving.server` serves it over HTTP.
+Only TensorFlow is needed to load it. `inc_tf.serving.server` serves it over HTTP.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from inc_tf.serving.answer import SIGNATURES, fields, outputs
 
 CARD = Path("assets") / "card.json"
 KERAS_FILE = Path("assets.extra") / "defense.keras"
-"""The same defence for Keras, which TensorFlow Serving ignores; the page of `inc serve` attacks it."""
+"""The same defence as a Keras file, which TensorFlow Serving ignores; the page of `inc serve` attacks it."""
 
 DTYPES = ("float32", "uint8")
 
@@ -43,8 +43,9 @@ def export_named(
 ) -> Path:
     """Export the defence `model`: a name that `zoo.load` takes, or the path of an `InvertAndClassify`'s `.keras` file.
 
-    Returns the version's folder. The other arguments are those of `zoo.load` and `export`; a file has its own search
-    and η. Raises `InputError` where those do, and for what is not a defence or is given another search.
+    Returns the version's folder. The other arguments are those of `zoo.load` and `export`; a file has its own search, η
+    and classifier. Raises `InputError` whenever those do, for a model that is not a defence, and for a file that is
+    given another search, η or classifier.
     """
     if model.endswith(".keras"):
         if (steps, threshold, classifier) != (None, None, None):
@@ -80,22 +81,24 @@ def export(
 ) -> Path:
     """Write `directory/name/version/`, the layout that TensorFlow Serving loads; the version is the next one there.
 
-    Both signatures take `images`, [N, H, W, C] of type `dtype`, and `seed`, int32, a scalar (or one an image, all
-    alike); who leaves it out gets 0. They answer what the defence does, behind a `LatentProjector` to the last bit:
+    Both signatures take `images`, [N, H, W, C] of type `dtype`, and `seed`, int32, a scalar (or one for each image, all
+    equal) with the default 0. They return what the defence does, for a `LatentProjector` bit for bit:
 
-    - `serving_default`: what becomes of each image, the fields of `answer.FIELDS` about classification;
+    - `serving_default`: the classification of each image, the fields of `answer.FIELDS` about it;
     - `project`: these, and the projection and its code.
 
     Args:
       defense: any `InvertAndClassify`; its solver, steps and threshold are baked in.
-      directory: of all models.
-      name: the model's, in URLs: letters, digits, `_`, `.` and `-`.
-      dtype: of `images`: `"float32"` within the defence's bounds, or `"uint8"`, 0 to 255, which the graph scales.
-      dataset: what it was trained on, of `data.load`'s names, for the card; the page takes its samples from there.
-      checkpoints: SHA-256 of each by name, for the card.
+      directory: the folder of all models.
+      name: the model's name in URLs: letters, digits, `_`, `.` and `-`.
+      dtype: type of `images`: `"float32"` within the defence's bounds, or `"uint8"`, 0 to 255, which the graph scales.
+      dataset: the data set that it was trained on, a name that `data.load` takes, for the card; the page takes its
+        samples from it.
+      checkpoints: the SHA-256 of each checkpoint by name, for the card.
 
-    Returns the version's folder, which appears whole or not at all; `assets/card.json` in it says all this. Raises
-    `InputError` for another type or name, an infinite η, and a folder that cannot be written; then nothing is left.
+    Returns the version's folder, which appears whole or not at all; its `assets/card.json` describes the model. Raises
+    `InputError` for another type or name, an infinite η, and a folder that cannot be written; then nothing is left
+    behind.
     """
     if dtype not in DTYPES:
         raise InputError(f"The images' type is {dtype!r}; it must be {' or '.join(DTYPES)}.")
@@ -120,10 +123,10 @@ def export(
                 path.rmdir()
         if isinstance(error, FileExistsError | NotADirectoryError):
             raise InputError(
-                f"{str(error.filename)!r} is not a folder; DIR must name one, or what can become one."
+                f"{str(error.filename)!r} is not a folder; DIR must name a folder, which may be new."
             ) from error
         said = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise InputError(f"{str(folder)!r} cannot be written ({said}); nothing was.") from error
+        raise InputError(f"{str(folder)!r} cannot be written ({said}); nothing was written.") from error
 
 
 def _placed(written: Path, folder: Path, facts: dict) -> Path:
@@ -152,7 +155,7 @@ def _save(defense: InvertAndClassify, folder: Path, dtype: str, card: Path) -> N
 
 
 def signatures(defense: InvertAndClassify, dtype: str = "float32") -> dict[str, Callable]:
-    """The graph functions that `export` writes, by signature; see there."""
+    """The graph functions that `export` writes, by signature; see `export`."""
     specs = [
         tf.TensorSpec([None, *defense.image_shape], dtype, name="images"),
         tf.TensorSpec(None, tf.int32, name="seed"),  # any rank: REST's rows make a column of it
@@ -174,7 +177,7 @@ def signatures(defense: InvertAndClassify, dtype: str = "float32") -> dict[str, 
 
 
 def scaled(images: tf.Tensor, bounds: data.Bounds) -> tf.Tensor:
-    """Images of 8 bits as float32 within the bounds; float32 as they are."""
+    """Images of 8 bits as float32 within the bounds; float32 images as they are."""
     if images.dtype != tf.uint8:
         return images
     # A product, since a graph makes one of a division by a constant, whose last bit is another.
@@ -182,7 +185,7 @@ def scaled(images: tf.Tensor, bounds: data.Bounds) -> tf.Tensor:
 
 
 def describe(defense: InvertAndClassify, dtype: str) -> dict:
-    """What a card says of the defence: types, ranges, the search and η, as plain values."""
+    """The description of a defence in its card: types, ranges, the search and η, as plain values."""
     return {
         "images": {
             "dtype": dtype,

@@ -116,7 +116,7 @@ def test_killed_run_does_what_is_missing_and_nothing_twice(run):
 def test_does_not_overwrite_another_runs_projections(run):
     folder, _, out = run
     before = rows(out)
-    with pytest.raises(InputError, match="another run, whose seed was another"):
+    with pytest.raises(InputError, match="projections of a run with another seed"):
         bulk.project(str(folder), out, "digits", threshold=6.0, block=4, seed=2)
     assert rows(out) == before
 
@@ -182,7 +182,7 @@ def test_refuses_folder_in_which_an_image_has_changed(claimed, encoded, same_tim
 )
 def test_refuses_another_run_in_the_same_folder(claimed, options, which):
     _, again = claimed
-    assert f"holds projections of another run, whose {which} was another" in again(**options)
+    assert f"holds projections of a run with another {which}" in again(**options)
 
 
 @pytest.mark.parametrize("out", ["images", "images/out", "images/more/../out"])
@@ -196,7 +196,7 @@ def test_refuses_output_within_the_input(claimed, out):
 def test_refuses_folder_with_parquet_of_others(claimed, tmp_path):
     (tmp_path / "theirs").mkdir()
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "theirs" / "a.parquet")
-    assert "holds Parquet files that are not of `inc project`" in claimed[1]("theirs")
+    assert "holds Parquet files that `inc project` did not write" in claimed[1]("theirs")
     assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["a.parquet"]
 
 

@@ -79,7 +79,7 @@ SOLVERS: Registry[type] = Registry("solver")
 
 
 def solver(name: str) -> Callable[[type], type]:
-    """Declare the decorated class as the solver `name`, in `SOLVERS` and to Keras, so that saved projectors can hold it."""
+    """Declare the decorated class as the solver `name`: in `SOLVERS`, and to Keras for saved projectors."""
 
     def declare(kind: type) -> type:
         return SOLVERS.add(name, keras.saving.register_keras_serializable(package="inc_tf")(kind))
