@@ -1,10 +1,10 @@
-"""Attacks, one file each, and each declared where it is written.
+"""Attacks: one file each, in which the attack is also declared.
 
 Every attack is called as ``attack(classifier, images, labels, *, bounds, seed=None, …) -> adversarial images``:
-`classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. What is wrong
-with them is refused with an `InputError` before any work. `METHODS` has the attacks by name, with what each is run on;
-`differentiable` makes of a defence with a search what a gradient goes through. The attacks repeat the arguments that
-they have in common and what these mean, so that a reader of one need not look further.
+`classifier` maps images to logits, `images` are float32 [N, H, W, C] within `bounds`, `labels` int64 [N]. Unsuitable
+arguments are refused with an `InputError` before any work. `METHODS` lists the attacks by name, with the target of
+each; `differentiable` makes stand-ins for a defence with a search, through which a gradient flows. Each attack
+documents all its arguments, including the common ones, so that it can be read by itself.
 """
 
 import lazy_loader

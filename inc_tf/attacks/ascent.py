@@ -1,6 +1,6 @@
-"""Steps of gradient ascent within an ℓ∞ or ℓ2 ball, of which BIM and PGD are made; each step is cleverhans's.
+"""Steps of gradient ascent within an ℓ∞ or ℓ2 ball, for BIM and PGD; each step is cleverhans's.
 
-cleverhans's own loops serve neither: they refuse steps longer than ε, which the paper's BIM takes, and draw PGD's start
+cleverhans's own loops suit neither: they refuse steps longer than ε, which the paper's BIM takes, and draw PGD's start
 from TensorFlow's global generator, which cannot be seeded without disturbing the caller's.
 """
 
@@ -41,8 +41,8 @@ def ascend(
 def along(gradient: tf.Tensor, size: float | tf.Tensor, norm: float) -> tf.Tensor:
     """The change of length `size` in the norm that goes along the gradient, however small the gradient is.
 
-    cleverhans takes 1e-12 for the least square of a length, which a sure classifier's gradient is below, and the sooner
-    the wider the bounds are.
+    cleverhans takes at least 1e-12 for the square of a length. The gradient of a confident classifier is smaller,
+    especially if the bounds are wide.
     """
     if norm == 2:
         largest = tf.reduce_max(tf.abs(gradient), axis=[1, 2, 3], keepdims=True)

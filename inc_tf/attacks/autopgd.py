@@ -33,22 +33,23 @@ def auto_pgd(
     norm: float = np.inf,
     loss: Loss = "cross-entropy",
 ) -> tf.Tensor:
-    """Climb the loss within the ball of ε with steps of 2ε at first, halved for each image where they lead no further.
+    """Climb the loss within the ball of ε with steps of 2ε at first, which are halved for an image when they stop
+    helping.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the random starts; None is 0. The starts are those of `pgd`.
+      seed: seed of the random starts; None is 0. The starts are those of `pgd`.
       epsilon: ε, the largest change of a pixel, or of the image in ℓ2, in the images' own units.
-      steps: gradients of each restart; the paper has 100.
-      restarts: how many random starts; the best is kept.
-      norm: of the ball, np.inf or 2.
+      steps: gradient steps of each restart; 100 in Croce and Hein.
+      restarts: how many random starts; the best one is kept for each image.
+      norm: the ball's norm, np.inf or 2.
       loss: `"cross-entropy"`, or `"margin"`, by how much the best other class's logit is above the true one's.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack did not raise the loss. Raises `InputError` for what
-    `check_inputs` and `check_epsilon` refuse, for steps or restarts below 1, and for another norm.
+    Returns: float32 [N, H, W, C]; the clean image if the attack did not raise the loss. Raises `InputError` for
+    arguments that `check_inputs` or `check_epsilon` refuses, for steps or restarts below 1, and for another norm.
 
     Source: Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks", 2020, Algorithm 1, with its constants.

@@ -23,21 +23,21 @@ def bim(
 ) -> tf.Tensor:
     """x_{t+1} = Π(x_t + 2ε·sign ∇L(x_t, y)) from x₀ = x, Π onto the ℓ∞ ball of ε and the bounds; section 4.2.2.
 
-    With the paper's step of 2ε a pixel of any gradient goes from one side of the ball to the other, so that the search
-    is over the ball's vertices.
+    With the paper's step of 2ε, a pixel with any gradient goes from one side of the ball to the other, so the search is
+    over the ball's vertices.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: unused; this attack draws nothing.
+      seed: unused; nothing in this attack is random.
       epsilon: ε, the largest change of a pixel, in the images' own units.
       steps: the paper's 20.
-      step_size: in the images' own units; None is the paper's 2ε.
+      step_size: length of a step, in the images' own units; None is the paper's 2ε.
 
-    Returns: float32 [N, H, W, C]. Raises `InputError` for what `check_inputs` and `check_epsilon` refuse, and for steps
-    or a step size not above 0.
+    Returns: float32 [N, H, W, C]. Raises `InputError` for arguments that `check_inputs` or `check_epsilon` refuses, and
+    for steps or a step size not above 0.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     check_epsilon(epsilon, bounds)

@@ -9,9 +9,9 @@ BATCH_SIZE = 256
 
 
 def in_batches(attack: Callable[..., tf.Tensor], *rows: tf.Tensor, size: int = BATCH_SIZE) -> tf.Tensor:
-    """``attack(*batch)`` for `size` rows of each tensor at a time; the answers in one tensor.
+    """``attack(*batch)`` for `size` rows of each tensor at a time; returns the results in one tensor.
 
-    After ten seconds it shows how many batches are done, where there are several.
+    After ten seconds it shows how many batches are done, if there are several.
     """
     starts = range(0, len(rows[0]), size)
     with tqdm(starts, desc="attack", unit="batch", delay=10, leave=False, disable=len(starts) < 2) as shown:

@@ -46,26 +46,26 @@ def cw_l0(
 ) -> tf.Tensor:
     """The fewest pixels whose change changes the class (section VI-B), all channels of a pixel together.
 
-    An ℓ2 attack, min ‖δ‖₂² + c·max(margin + κ, 0), changes some pixels; those of the least |change|·|gradient| are
-    frozen at their clean values; the attack starts again from where it was, until it fails at the largest c. A c that
-    fails after `iterations` is doubled. Every image ends with iterations · log₂(largest/initial c) steps in vain; from
-    some c on all are alike, so that a smaller `largest_const` saves time.
+    An ℓ2 attack, min ‖δ‖₂² + c·max(margin + κ, 0), changes some pixels; those with the least |change|·|gradient| are
+    frozen at their clean values; the attack goes on from there, until it fails at the largest c. A c that fails after
+    `iterations` is doubled. Each image ends with iterations · log₂(largest/initial c) steps that fail; beyond some c a
+    larger one makes no difference, so a smaller `largest_const` saves time.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: unused; this attack draws nothing.
+      seed: unused; nothing in this attack is random.
       targets: int64 [N], the classes to reach; None is untargeted.
       confidence: κ ≥ 0, the margin of the logits that counts as success.
-      iterations: of Adam for each set of pixels and each c, at most.
-      learning_rate: of Adam, on the arctanh of the image.
-      initial_const: the first c where the bounds are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
-      largest_const: where to give up; scaled likewise.
+      iterations: the largest number of Adam steps for each set of pixels and each c.
+      learning_rate: Adam's, on the arctanh of the image.
+      initial_const: the first c, for bounds that are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
+      largest_const: the largest c that is tried; scaled likewise.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack failed. Raises `InputError` for what `check_inputs`
-    and `check_targets` refuse, a confidence below 0 and budgets not above 0.
+    Returns: float32 [N, H, W, C]; the clean image if the attack failed. Raises `InputError` for arguments that
+    `check_inputs` or `check_targets` refuses, a confidence below 0 and budgets not above 0.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     targets = check_targets(classifier, inputs, targets)

@@ -40,25 +40,25 @@ def cw_l2(
     learning_rate: float = 1e-2,
     initial_const: float = 1e-3,
 ) -> tf.Tensor:
-    """min ‖δ‖₂² + c·max(margin + κ, 0) by Adam, the least c that succeeds by binary search (section VI-A).
+    """min ‖δ‖₂² + c·max(margin + κ, 0) by Adam; a binary search finds the least c that succeeds (section VI-A).
 
-    A search for one c stops when a tenth of its iterations has not lowered the batch's loss.
+    The search for one c stops when a tenth of its iterations have not lowered the batch's loss.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: unused; this attack draws nothing.
+      seed: unused; nothing in this attack is random.
       targets: int64 [N], the classes to reach; None is untargeted.
       confidence: κ ≥ 0, the margin of the logits that counts as success; the paper's 5.
-      binary_search_steps: values of c.
-      iterations: of Adam for each c, at most; the reference's 10,000.
-      learning_rate: of Adam, on the arctanh of the image.
-      initial_const: the first c where the bounds are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
+      binary_search_steps: how many values of c to try.
+      iterations: the largest number of Adam steps for each c; the reference's 10,000.
+      learning_rate: Adam's, on the arctanh of the image.
+      initial_const: the first c, for bounds that are 1 apart; it is scaled with their width squared, as ‖δ‖₂² is.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack failed. Raises `InputError` for what `check_inputs`
-    and `check_targets` refuse, a confidence below 0 and budgets not above 0.
+    Returns: float32 [N, H, W, C]; the clean image if the attack failed. Raises `InputError` for arguments that
+    `check_inputs` or `check_targets` refuses, a confidence below 0 and budgets not above 0.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     targets = check_targets(classifier, inputs, targets)

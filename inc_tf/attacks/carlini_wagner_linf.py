@@ -48,26 +48,26 @@ def cw_linf(
 ) -> tf.Tensor:
     """min c·max(margin + κ, 0) + Σᵢ max(|δᵢ| − τ, 0) for ever smaller τ (section VI-C).
 
-    τ is the bounds' width at first; a success makes it `decrease_factor` times the change's largest value and starts
-    again from where it was. A c that fails after `iterations` is doubled; an image is done when the largest c fails,
-    or τ is below a 256th of the width.
+    τ is the bounds' width at first; after a success it becomes `decrease_factor` times the largest change of a value,
+    and the search goes on from there. A c that fails after `iterations` is doubled; an image is done when the largest c
+    fails, or τ is below a 256th of the width.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: unused; this attack draws nothing.
+      seed: unused; nothing in this attack is random.
       targets: int64 [N], the classes to reach; None is untargeted.
       confidence: κ ≥ 0, the margin of the logits that counts as success.
-      iterations: of Adam for each τ and each c, at most.
-      learning_rate: of Adam, on the arctanh of the image.
-      initial_const: the first c where the bounds are 1 apart; it is scaled with their width, as |δ| is.
-      largest_const: where to give up; scaled likewise.
-      decrease_factor: between 0 and 1.
+      iterations: the largest number of Adam steps for each τ and each c.
+      learning_rate: Adam's, on the arctanh of the image.
+      initial_const: the first c, for bounds that are 1 apart; it is scaled with their width, as |δ| is.
+      largest_const: the largest c that is tried; scaled likewise.
+      decrease_factor: factor of the next τ, between 0 and 1.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack failed. Raises `InputError` for what `check_inputs`
-    and `check_targets` refuse, a confidence below 0 and budgets not above 0.
+    Returns: float32 [N, H, W, C]; the clean image if the attack failed. Raises `InputError` for arguments that
+    `check_inputs` or `check_targets` refuses, a confidence below 0 and budgets not above 0.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     targets = check_targets(classifier, inputs, targets)

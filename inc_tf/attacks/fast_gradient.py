@@ -28,10 +28,10 @@ def fgsm(
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: unused; this attack draws nothing.
+      seed: unused; nothing in this attack is random.
       epsilon: ε, the largest change of a pixel, in the images' own units.
 
-    Returns: float32 [N, H, W, C]. Raises `InputError` for what `check_inputs` and `check_epsilon` refuse.
+    Returns: float32 [N, H, W, C]. Raises `InputError` for arguments that `check_inputs` or `check_epsilon` refuses.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     check_epsilon(epsilon, bounds)

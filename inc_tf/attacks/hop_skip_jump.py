@@ -1,4 +1,4 @@
-"""A hard-label attack, by the answered class alone: Foolbox's HopSkipJump (Chen et al., 2020) along the boundary."""
+"""An attack that sees only the predicted class: Foolbox's HopSkipJump (Chen et al., 2020) along the boundary."""
 
 import hashlib
 from collections.abc import Callable
@@ -30,22 +30,24 @@ def boundary(
     steps: int = 10,
     probes: int = 100,
 ) -> tf.Tensor:
-    """Walk along the boundary towards the image, from another image that is classified otherwise.
+    """Walk along the decision boundary towards the image, from an image of the batch that is classified differently.
 
     Args:
-      classifier: from images to logits, of which only the class is looked at.
+      classifier: from images to logits, of which only the class is used.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the probes; None is 0. Foolbox draws them from TensorFlow's global generator: its seed is set.
+      seed: seed of the probes; None is 0. Foolbox draws them from TensorFlow's global generator, whose seed this attack
+        sets.
       epsilon: ε, the largest change of a pixel, or of the image in ℓ2, in the images' own units.
-      norm: of the ball, np.inf or 2.
-      steps: along the boundary.
-      probes: of the boundary's direction at the first step; their number grows with the root of the step's.
+      norm: the ball's norm, np.inf or 2.
+      steps: steps along the boundary.
+      probes: probes of the boundary's direction at the first step; their number grows with the square root of the
+        step's.
 
-    Returns: float32 [N, H, W, C]; the clean image where the walk ends outside the ball, or where no other image of the
-    batch starts it. Raises `InputError` where Foolbox is not installed, and for what `check_answers` and
-    `check_epsilon` refuse.
+    Returns: float32 [N, H, W, C]; the clean image if the walk ends outside the ball, or if no other image of the batch
+    can start it. Raises `InputError` if Foolbox is not installed, and for arguments that `check_answers` or
+    `check_epsilon` refuses.
     """
     try:
         from foolbox import TensorFlowModel
@@ -85,8 +87,8 @@ def boundary(
 def remembered(classifier) -> Callable[[tf.Tensor], tf.Tensor]:
     """The classifier, asked once for each image and believed from then on.
 
-    A search's answer for an image at the edge of two minima can change with the rounding that its batch brings, and
-    Foolbox gives up where a point that it was told is adversarial no longer is.
+    A search's answer for an image between two minima can change with the rounding of its batch, and Foolbox gives up if
+    a point that was adversarial no longer is.
     """
     known: dict[bytes, np.ndarray] = {}
 
@@ -101,7 +103,7 @@ def remembered(classifier) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _starts(images: tf.Tensor, answers: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """For each image the row of the nearest one that is answered with another class than its label; -1 for none."""
+    """For each image, the row of the closest one whose class is not this image's label; -1 if there is none."""
     flat = tf.reshape(images, [len(images), -1])
     squares = tf.reduce_sum(tf.square(flat), axis=1)
     distances = squares[:, tf.newaxis] + squares - 2 * tf.matmul(flat, flat, transpose_b=True)

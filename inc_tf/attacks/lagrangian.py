@@ -62,7 +62,7 @@ def ascend(
       objective: what is climbed and what binds.
       state: where to go on from.
       steps: how many.
-      learning_rate: of Adam, on the codes.
+      learning_rate: Adam's, on the codes.
       multiplier_rate: the step on λ for a violation of 1, at which violations are clipped: from codes far away λ would
         otherwise grow beyond what it can come back from.
       inside: how far within the constraint λ aims, in units of the excess: at 0 a search that settles comes near the

@@ -1,7 +1,7 @@
-"""The attack in the latent space: a misclassified image of the generator's own range, near the image that is attacked.
+"""The attack in the latent space: it looks for a misclassified image on the generator's range, near the attacked image.
 
-What lies on the range is where a projection leaves it: the search is followed to its answer, and the classifier behind
-it is met with an image that the defence vouches for. This is how Athalye, Carlini and Wagner (2018) broke Defense-GAN.
+A projection leaves an image on the range where it is: so the classifier is attacked with images that the defence
+accepts as they are. This is how Athalye, Carlini and Wagner (2018) broke Defense-GAN.
 """
 
 from collections.abc import Callable
@@ -47,28 +47,28 @@ def latent(
 ) -> tf.Tensor:
     """max over z near z*(x) of the margin by which C has G(z) wrong, G(z) within a distance of the ball around x.
 
-    Returned is the point of the ball closest to G(z). Lagrangian ascent, every image with its own multiplier; of the
-    restarts the one is kept that the defence, which projects it again, has most wrong.
+    The result is the point of the ball closest to G(z). The search is Lagrangian ascent, with a multiplier for each
+    image; of the restarts, it keeps the one that the defence, which projects it again, gets most wrong.
 
     Args:
       defense: C behind a projector with a `generator`.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the restarts, and of the projections; None is 0.
+      seed: seed of the restarts and of the projections; None is 0.
       epsilon: ε, the radius of the ball.
-      norm: of the ball, np.inf or 2.
-      distance: how far G(z) may be from the answer, in ℓ2: η, for one who knows the threshold. None: as far as the
-        defence's own projection is from the clean image.
-      steps: of each restart.
-      learning_rate: of Adam, on the codes.
+      norm: the ball's norm, np.inf or 2.
+      distance: how far G(z) may be from the result, in ℓ2: η, for an attacker who knows the threshold. None: as far as
+        the defence's own projection is from the clean image.
+      steps: steps of each restart.
+      learning_rate: Adam's, on the codes.
       multiplier_rate: the step on the multiplier, for a violation in units of the squared distance, counted up to one.
       restarts: how many searches, the first from z*(x), the others from codes around it.
       spread: σ of the codes around z*(x).
       reprojections: the seeds of the defence over which a restart is judged (EOT).
 
-    Returns: float32 [N, H, W, C]; the clean image where the defence is not more wrong about what was found. Raises
-    `InputError` for what `check_inputs` and `check_epsilon` refuse, and for numbers that are not above 0.
+    Returns: float32 [N, H, W, C]; the clean image if the defence does no worse on the image that was found. Raises
+    `InputError` for arguments that `check_inputs` or `check_epsilon` refuses, and for numbers that are not above 0.
     """
     check_whole(defense, "generator")
     bounds, epsilon = check_bounds(bounds), check_number(epsilon=epsilon)

@@ -1,8 +1,8 @@
 """The losses that gradient attacks climb: functions of labels, int64 [N], and logits [N, classes], float64 [N].
 
-In double precision, since a sure classifier's gradient is lost otherwise: at a logit margin of 17, 1 − p rounds to 0 in
-float32, and the true class drops out of the direction. On the shipped MNIST classifier that alone lets FGSM at ε 0.3
-leave 20 % right in the place of 3 %.
+They are computed in double precision, since a confident classifier's gradient is lost otherwise: at a logit margin of
+17, 1 − p rounds to 0 in float32, and the true class drops out of the direction. On the shipped MNIST classifier this
+alone raises the robust accuracy under FGSM at ε 0.3 from 3 % to 20 %.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def margin(labels: tf.Tensor, logits: tf.Tensor, dtype: tf.DType = tf.float64) -> tf.Tensor:
-    """How far the best other class is above the true one: above 0 where the image is misclassified; in `dtype`, [N]."""
+    """The best other class's logit less the true one's: above 0 if the image is misclassified; in `dtype`, [N]."""
     logits = tf.cast(logits, dtype)
     true = tf.one_hot(labels, logits.shape[1], on_value=True, off_value=False)
     others = tf.reduce_max(tf.where(true, logits.dtype.min, logits), axis=1)
@@ -31,9 +31,9 @@ def margin(labels: tf.Tensor, logits: tf.Tensor, dtype: tf.DType = tf.float64) -
 def higher(
     images: tf.Tensor, values: tf.Tensor, others: tf.Tensor, others_values: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of two images [N, H, W, C] each the one of the higher loss [N], and that loss.
+    """For each row, the image [N, H, W, C] with the higher loss of two, and that loss [N].
 
-    The first where they are level, or where the second's is NaN.
+    The first image if the losses are equal, or if the second loss is NaN.
     """
     return select(others_values > values, (others, others_values), (images, values))
 

@@ -1,7 +1,7 @@
-"""Attacks by name: one declaration each, beside the function that it names, and what each may be run on.
+"""Attacks by name, each declared beside its function, and the targets that they can be run on.
 
-A method is a function, the *target* that it is run on instead of the defence, and those of its arguments that differ
-from the function's own defaults. Whatever lists, labels, chooses or runs attacks looks here.
+A method is a function, the *target* that it is run on instead of the defence, and the arguments that differ from the
+function's defaults. All code that lists, labels, chooses or runs attacks looks them up here.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Method:
     """The declaration of an attack.
 
     Attributes:
-      name: in options, records, tables and messages.
+      name: its name in options, records, tables and messages.
       function: called as ``attack(target, images, labels, *, bounds, seed=None, …)``, returns adversarial images.
-      label: its line in tables; `{…}` are its arguments, e.g. `"PGD-{steps} on C"`.
-      target: what it is run on, of `TARGETS`.
-      arguments: of the function, where they are not its defaults.
+      label: its label in tables; `{…}` are its arguments, e.g. `"PGD-{steps} on C"`.
+      target: the target that it is run on, a name in `TARGETS`.
+      arguments: arguments of the function that differ from its defaults.
       gradient: whether it follows the target's gradient, which a search does not have.
-      least_change: whether it looks for the least change that misleads, so that one run serves every ε.
-      left_out: why `inc.evaluate` does not run it; empty: it does.
+      least_change: whether it looks for the least change that changes the class, so that one run serves every ε.
+      left_out: why `inc.evaluate` does not run it; empty if it does.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Method:
 
     @property
     def norm(self) -> float:
-        """Of the ball that it keeps to, infinity or 2."""
+        """The norm of its ball, infinity or 2."""
         return self.arguments.get("norm", math.inf)
 
     @property
@@ -87,7 +87,7 @@ class Method:
         return "epsilon" in inspect.signature(self.function).parameters
 
     def settings(self, **given) -> dict[str, Any]:
-        """All arguments of a run but the images' own, defaults included, with `given` over the declared ones."""
+        """All arguments of a run except the images' own: defaults, then the declared ones, then `given`."""
         defaults = {
             name: parameter.default
             for name, parameter in inspect.signature(self.function).parameters.items()
@@ -96,20 +96,20 @@ class Method:
         return {**defaults, **self.arguments, **given}
 
     def describe(self, **given) -> str:
-        """The label, with what a run was `given` over the declared arguments."""
+        """The label, for a run with the arguments `given` instead of the declared ones."""
         return self.label.format(**self.settings(**given))
 
 
 @dataclass(frozen=True)
 class Target:
-    """The declaration of what attacks are run on in a defence's place.
+    """The declaration of a target, which attacks are run on instead of the defence itself.
 
     Attributes:
       name: of the target.
-      build: (the defence, the parts that it is made of, over how many draws of it logits are averaged) ↦ what the
-        attack's function is given, mostly a function from images to logits.
-      searches: whether each call costs a search, or more.
-      suits: whether a defence can be attacked so.
+      build: maps the defence, its parts, and the number of draws over which its logits are averaged to the first
+        argument of the attack's function, usually a function from images to logits.
+      searches: whether each call costs at least one search.
+      suits: whether a defence can be attacked this way.
     """
 
     name: str
@@ -132,10 +132,10 @@ TARGETS: Registry[Target] = Registry(
 
 
 def register(method: Method) -> Method:
-    """Declare an attack; whatever goes by its name knows it from then on."""
+    """Declare an attack, so that it can be looked up by its name."""
     return METHODS.add(method.name, method)
 
 
 def register_target(target: Target) -> Target:
-    """Declare what attacks may be run on."""
+    """Declare a target of attacks."""
     return TARGETS.add(target.name, target)

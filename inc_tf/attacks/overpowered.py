@@ -1,7 +1,8 @@
-"""The overpowered attack of section 4.3: pairs of images of the range that are close, and classified apart.
+"""The overpowered attack of section 4.3: pairs of images on the range that are close to each other but classified
+differently.
 
-Nothing bounds it but the generator: it searches both codes. What it finds shows that a classifier behind a projection
-is still open to whoever stays on the manifold; `inc_tf.training` trains against it.
+Only the generator bounds it: it searches both codes. Its pairs show that a classifier behind a projection is still open
+to an attacker who stays on the manifold; `inc_tf.training` trains against it.
 """
 
 from collections.abc import Callable
@@ -35,8 +36,9 @@ class Pairs(NamedTuple):
       logits: C(G(z)), float32 [N, classes].
       other_logits: C(G(z′)), float32 [N, classes].
       distances: ‖G(z) − G(z′)‖₂, float32 [N].
-      feasible: whether the distance is at most η, bool [N]; a pair that never came so close is the closest seen.
-      steps: that the search took, int32 [N].
+      feasible: whether the distance is at most η, bool [N]; if a search met no such pair, its pair is the closest it
+        met.
+      steps: how many steps the search took, int32 [N].
     """
 
     codes: tf.Tensor
@@ -75,15 +77,16 @@ def overpowered_pairs(
       generator: G, from codes [N, k] to images [N, H, W, C].
       classifier: C, from G's images to logits [N, classes].
       pairs: N.
-      eta: η, in the distance's unit; √2.4576 on CelebA in the paper, a mean squared difference of 2e-4.
-      seed: of the codes that the search starts from; None is 0.
-      anchors: float32 [N, k], holds z there and searches z′ alone: the attack on given images. None: searches both.
-      start: (z, z′) to start from in the place of drawn ones.
-      stddev: σ of the codes drawn, z ~ N(0, σ²).
+      eta: η, in the unit of the distance; √2.4576 on CelebA in the paper, a mean squared difference of 2e-4.
+      seed: seed of the codes that the search starts from; None is 0.
+      anchors: float32 [N, k], values at which z is held while only z′ is searched: the attack on given images. None:
+        both are searched.
+      start: (z, z′) to start from instead of random codes.
+      stddev: σ of the random codes, z ~ N(0, σ²).
       loss: `"squared"`: ‖p − p′‖² between the softmax outputs, the paper's; `"cross-entropy"`: −Σ p log p′, the
         authors' later code's; `"margin"`: how far z′ is beyond the boundary of z's class, in logits.
-      steps: at most, of each pair.
-      learning_rate: of Adam, on the codes.
+      steps: the largest number of steps for a pair.
+      learning_rate: Adam's, on the codes.
       multiplier_rate: the step on λ, for a violation in units of η², of which more than one is counted as one.
       tolerance: a feasible pair whose loss rose by no more than this share over 100 steps is done; 0 takes all steps.
 

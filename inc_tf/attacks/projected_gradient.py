@@ -30,23 +30,24 @@ def pgd(
     norm: float = np.inf,
     loss: Loss = "cross-entropy",
 ) -> tf.Tensor:
-    """Gradient ascent on the loss within the ball of ε, from a uniformly random point of it; the best restart is kept.
+    """Gradient ascent on the loss within the ball of ε, from a uniformly random point in it; the best restart is kept.
 
     Args:
       classifier: C, from images to logits.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the random start; None is 0.
+      seed: seed of the random start; None is 0.
       epsilon: ε, the largest change of a pixel, or of the image in ℓ2, in the images' own units.
       steps: Madry et al.'s 40 for MNIST.
-      step_size: in the images' own units; None is 2.5·ε/steps, Madry et al.'s rule.
+      step_size: length of a step, in the images' own units; None is 2.5·ε/steps, Madry et al.'s rule.
       restarts: how many random starts.
-      norm: of the ball, np.inf or 2.
+      norm: the ball's norm, np.inf or 2.
       loss: `"cross-entropy"`, or `"margin"`, by how much the best other class's logit is above the true one's.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack did not raise the loss. Raises `InputError` for what
-    `check_inputs` and `check_epsilon` refuse, for steps, restarts or a step size not above 0, and for another norm.
+    Returns: float32 [N, H, W, C]; the clean image if the attack did not raise the loss. Raises `InputError` for
+    arguments that `check_inputs` or `check_epsilon` refuses, for steps, restarts or a step size not above 0, and for
+    another norm.
     """
     check_positive(steps=steps, **({} if step_size is None else {"step_size": step_size}))
 
@@ -80,9 +81,9 @@ def best_of_starts(
     norm: float,
     loss: Loss,
 ) -> tf.Tensor:
-    """What `climb` finds from random points of the ball, the best restart of each image, after `pgd`'s checks.
+    """The best restart of `climb` for each image, from random points in the ball, after `pgd`'s checks.
 
-    `climb` takes images, labels and starts and answers images and their loss; the others are `pgd`'s arguments.
+    `climb` takes images, labels and starts, and returns images and their losses; the others are `pgd`'s arguments.
     """
     inputs = check_inputs(classifier, images, labels, bounds)
     check_norm(norm)

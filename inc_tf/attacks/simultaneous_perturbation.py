@@ -1,6 +1,6 @@
-"""SPSA: gradient ascent along a gradient that is estimated from answers (Uesato et al., 2018).
+"""SPSA: gradient ascent along a gradient that is estimated from the classifier's output (Uesato et al., 2018).
 
-cleverhans's takes one image at a time and does not run under Keras 3.
+cleverhans's SPSA takes one image at a time and does not run under Keras 3.
 """
 
 import tensorflow as tf
@@ -31,22 +31,22 @@ def spsa(
     learning_rate: float = 0.01,
     delta: float = 0.01,
 ) -> tf.Tensor:
-    """Adam on the margin, its gradient estimated from pairs of random probes, within the ℓ∞ ball of ε.
+    """Adam on the margin within the ℓ∞ ball of ε, with a gradient estimated from pairs of random probes.
 
     Args:
-      classifier: from images to logits; it needs no gradient, so a whole defence will do.
+      classifier: from images to logits; it needs no gradient, so it may be a whole defence.
       images: float32 [N, H, W, C] within `bounds`.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the probes; None is 0.
+      seed: seed of the probes; None is 0.
       epsilon: ε, the largest change of a pixel, in the images' own units.
-      steps: of Adam.
-      samples: probes a step, an even number: each direction is tried both ways.
-      learning_rate: of Adam, as a share of the bounds' width.
+      steps: Adam steps.
+      samples: probes in a step, an even number, since each direction is tried both ways.
+      learning_rate: Adam's, as a share of the bounds' width.
       delta: how far a probe changes each pixel, likewise.
 
-    Returns: float32 [N, H, W, C]; the clean image where the attack did not raise the margin. Raises `InputError` for
-    what `check_answers` and `check_epsilon` refuse, and for numbers that are not above 0.
+    Returns: float32 [N, H, W, C]; the clean image if the attack did not raise the margin. Raises `InputError` for
+    arguments that `check_answers` or `check_epsilon` refuses, and for numbers that are not above 0.
     """
     inputs = check_answers(classifier, images, labels, bounds)
     check_epsilon(epsilon, bounds)

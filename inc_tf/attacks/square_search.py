@@ -1,7 +1,8 @@
 """Square: random search over squares of the image, by the classifier's answers alone (Andriushchenko et al., 2020).
 
-No gradient is asked for, so that a masked one does not hide a hole. ART's Square tries one square on all images at a
-time and asks the classifier thrice for each, which counts where an answer is a search; here every image has its own.
+It needs no gradient, so a masked gradient does not hide a weakness. ART's Square tries the same square on all images
+and queries the classifier three times for each, which is expensive if a query is a search; here every image has squares
+of its own.
 """
 
 import numpy as np
@@ -35,18 +36,19 @@ def square(
     """Change a random square of each image as far as the ball allows, and keep it where the margin grows.
 
     Args:
-      classifier: from images to logits; it needs no gradient, so a whole defence will do.
+      classifier: from images to logits; it needs no gradient, so it may be a whole defence.
       images: float32 [N, H, W, C] within `bounds`, H and W at least 2.
       labels: the true classes, int64 [N].
       bounds: (lowest, highest) value of a pixel.
-      seed: of the squares; None is 0.
+      seed: seed of the squares; None is 0.
       epsilon: ε, the largest change of a pixel, or of the image in ℓ2, in the images' own units.
-      norm: of the ball, np.inf or 2.
+      norm: the ball's norm, np.inf or 2.
       queries: how often an image is shown to the classifier; 5,000 to 10,000 in the paper.
-      share: of the image that the first squares cover; None is the paper's for MNIST, 0.8 in ℓ∞ and 0.1 in ℓ2.
+      share: the share of the image that the first squares cover; None is Andriushchenko et al.'s for MNIST, 0.8 in ℓ∞
+        and 0.1 in ℓ2.
 
-    Returns: float32 [N, H, W, C]. An image that is misclassified is not changed further. Raises `InputError` for what
-    `check_answers` and `check_epsilon` refuse, and for another norm or number of queries.
+    Returns: float32 [N, H, W, C]. An image that is misclassified is not changed further. Raises `InputError` for
+    arguments that `check_answers` or `check_epsilon` refuses, and for another norm or number of queries.
     """
     inputs = check_answers(classifier, images, labels, bounds)
     check_norm(norm)

@@ -1,8 +1,8 @@
-"""Attacks on what has learned to imitate a defence: the substitute of section 4.2.2, after Papernot et al. (2017), and
-the encoder of section 4.2.3's combined attack.
+"""Attacks on models that imitate a defence: the substitute of section 4.2.2, after Papernot et al. (2017), and the
+encoder of section 4.2.3's combined attack.
 
 `query` asks a protected classifier for the labels that a substitute learns from; `inc_tf.training` trains it, and the
-encoder. Both have gradients, and what is found on them is tried on the defence.
+encoder. Both have gradients, and the images found on them are tried on the defence.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def query(
     bounds: Bounds,
     epsilon: float = 0.1,
 ) -> Dataset:
-    """Images and inputs adversarial to the inner classifier, labelled by the protected one.
+    """Images, and adversarial inputs to the inner classifier, with the labels that the protected classifier gives them.
 
     Args:
       oracle: the protected classifier, from images to classes, int64 [N]; e.g. ``lambda x: defense(x).predictions``.
@@ -36,8 +36,8 @@ def query(
       bounds: (lowest, highest) value of a pixel.
       epsilon: ε of the FGSM that makes the adversarial inputs, in the images' own units.
 
-    Returns: 2N labelled images in the order image, its adversarial input, the next image. Raises `InputError` for what
-    `fgsm` refuses.
+    Returns: 2N labelled images in the order image, its adversarial input, the next image. Raises `InputError` whenever
+    `fgsm` does.
     """
     images = tf.convert_to_tensor(images)
     own = in_batches(lambda batch: tf.argmax(classifier(batch), axis=1), images)

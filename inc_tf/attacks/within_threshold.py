@@ -1,7 +1,7 @@
-"""The attack of one who knows η: an image that is misclassified, near the one that is attacked, and not rejected.
+"""An attack that knows η: it looks for a misclassified image near the attacked one that is not rejected.
 
-`inc_tf.attacks.latent` has the same aim, with its `distance`, from the other side: it looks for such an image on the
-generator's range.
+With its argument `distance`, `inc_tf.attacks.latent` has the same aim, but looks for such an image on the generator's
+range.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def within_threshold(
     """max over x′ in the ℓ∞ ball of the margin by which x′ is misclassified, subject to ‖G(z*(x′)) − x′‖₂ < η.
 
     Lagrangian ascent along the gradient of both, every image with its own multiplier (`inc_tf.attacks.lagrangian`), in
-    a variable w with x′ = x + ε·tanh w. Draws nothing.
+    a variable w with x′ = x + ε·tanh w. Nothing is random.
 
     Args:
       defense: from images to logits, [N, classes], and distances, [N], both differentiable; e.g.
@@ -43,13 +43,13 @@ def within_threshold(
       seed: unused.
       epsilon: ε, the largest change of a pixel, in the images' own units.
       distance: η, in the distance's unit.
-      steps: gradients.
-      learning_rate: of Adam, on w.
+      steps: gradient steps.
+      learning_rate: Adam's, on w.
       multiplier_rate: the step on the multiplier, for a violation in units of η², counted up to one.
 
-    Returns: float32 [N, H, W, C]: of the images met the one of the largest margin that is accepted; for want of any,
-    the one that is closest to it. Raises `InputError` for what `check_inputs` and `check_epsilon` refuse, and for
-    numbers that are not above 0.
+    Returns: float32 [N, H, W, C]: the accepted image with the largest margin that the search met; if it met none, the
+    one closest to being accepted. Raises `InputError` for arguments that `check_inputs` or `check_epsilon` refuses, and
+    for numbers that are not above 0.
     """
     inputs = check_inputs(lambda batch: defense(batch)[0], images, labels, bounds)
     check_epsilon(epsilon, bounds)

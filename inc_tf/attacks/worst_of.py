@@ -1,4 +1,4 @@
-"""The worst of several attacks, image by image: what a defence is worth."""
+"""The worst of several attacks, image by image: the measure of a defence."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from inc_tf.errors import InputError
 
 
 def worst_case(attacks: Sequence[Callable[..., tf.Tensor]]) -> Callable[..., tf.Tensor]:
-    """One attack that runs `attacks` and keeps, for each image, what the classifier has most wrong.
+    """One attack that runs `attacks` and keeps, for each image, the result that the classifier gets most wrong.
 
     Args:
-      attacks: each called as every attack is, ``attack(classifier, images, labels, bounds=…, seed=…)``; bind what is
-        its own with `functools.partial`. One that is run on a stand-in leaves the classifier that it is given aside.
+      attacks: each called as every attack is, ``attack(classifier, images, labels, bounds=…, seed=…)``; bind its own
+        arguments with `functools.partial`. An attack on a stand-in ignores the classifier that it is given.
 
-    Returns: an attack of the same form. The classifier that it is given judges, and needs no gradient for that. Raises
-    `InputError` where there are no attacks.
+    Returns: an attack of the same form. The classifier that it is given judges the results, for which it needs no
+    gradient. Raises `InputError` if there are no attacks.
     """
     if not attacks:
         raise InputError("There are no attacks to take the worst of; name at least one.")
