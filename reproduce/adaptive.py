@@ -18,9 +18,13 @@ CONTROLS = ("undefended", "autoencode", "manifold-trained", "pgd-trained")
 
 
 @script("adaptive", quick=100)
-@click.option("--n-search", default=10, show_default=True, help="Images for the attacks that ask a search.")
-@click.option("--thorough", is_flag=True, help="Attack the paper's search with all declared steps and queries: hours.")
-@click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3]")
+@click.option("--n-search", default=10, show_default=True, help="Images for the attacks that query a search.")
+@click.option(
+    "--thorough", is_flag=True, help="Attack the paper's search with all declared steps and queries; takes hours."
+)
+@click.option(
+    "--epsilon", "epsilons", multiple=True, type=float, help="ε of the attacks. Repeatable.  [default: 0.1, 0.2, 0.3]"
+)
 def main(options: Options, n_search: int, thorough: bool, epsilons: tuple[float, ...]) -> None:
     """Attacks that know the defence, every defence, and the worst case."""
     run = experiment(options, "classifier", "generative", optional=("manifold-trained", "pgd-trained"))

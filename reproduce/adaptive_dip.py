@@ -46,7 +46,7 @@ LABELS = {
         "--n-through",
         default=0,
         show_default=True,
-        help="The first N attacked through the search too, a search a step.",
+        help="Attack the first N images through the search too; each step costs a search.",
     ),
 )
 def main(options: Options, wanted: Photography, n_through: int) -> None:

@@ -62,9 +62,17 @@ SAID = {
 
 
 @script("adaptive_generators", quick=50, also=("celeb_a",))
-@click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: three, by data set]")
+@click.option(
+    "--epsilon",
+    "epsilons",
+    multiple=True,
+    type=float,
+    help="ε of the attacks. Repeatable.  [default: three values that depend on the data set]",
+)
 @click.option("--n-search", type=int, help="Images for the paper's search.  [default: all]")
-@click.option("--thorough", is_flag=True, help="Attack the paper's search with as many steps as the fast one: hours.")
+@click.option(
+    "--thorough", is_flag=True, help="Attack the paper's search with as many steps as the fast one; takes hours."
+)
 def main(options: Options, epsilons: tuple[float, ...], n_search: int | None, thorough: bool) -> None:
     """Attacks that know the defence, behind generators of three seeds, or behind BEGAN."""
     runs = [experiment(options, "classifier", "generative")]

@@ -64,15 +64,17 @@ _TIMED = 16  # images
 
 @script("arena", quick=50)
 @click.option("--n-search", default=10, show_default=True, help="Images for Defense-GAN and diffusion.")
-@click.option("--epsilon", "epsilons", multiple=True, type=float, help="Repeatable.  [default: 0.1, 0.2, 0.3]")
+@click.option(
+    "--epsilon", "epsilons", multiple=True, type=float, help="ε of the attacks. Repeatable.  [default: 0.1, 0.2, 0.3]"
+)
 @click.option(
     "--defense",
     "defenses",
     multiple=True,
     type=click.Choice((*PURIFIERS, *LINES)),
-    help="Repeatable.  [default: all]",
+    help="A defence to attack. Repeatable.  [default: all]",
 )
-@click.option("--copies", default=1000, show_default=True, help="Noisy copies of an image behind a certificate.")
+@click.option("--copies", default=1000, show_default=True, help="Noisy copies of each image for a certificate.")
 def main(options: Options, n_search: int, epsilons: tuple[float, ...], defenses: tuple[str, ...], copies: int) -> None:
     """Today's purifiers beside INC: clean, transferred, worst case, and what a query costs."""
     chosen = [name for name in (*PURIFIERS, *LINES) if name in (defenses or (*PURIFIERS, *LINES))]

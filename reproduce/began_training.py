@@ -34,7 +34,7 @@ DEFENSE = "inc-fast"
     default="runs/celeba-began/snapshots",
     type=click.Path(path_type=Path),
     show_default=True,
-    help="The folder of <step>.weights.h5, or of generator_<step>.npz.",
+    help="Folder of the snapshots, <step>.weights.h5 or generator_<step>.npz.",
 )
 def main(options: Options, snapshots: Path) -> None:
     """INC's accuracy against its reconstruction error, snapshot by snapshot of BEGAN's training."""

@@ -32,8 +32,8 @@ BATCH_SIZE = 50
 
 
 @script("figure_5", quick=100, papers="celeb_a")
-@click.option("--queries", default=200, show_default=True, help="Validation images that INC is asked about.")
-@click.option("--fast", is_flag=True, help="INC with the fast search, instead of the paper's.")
+@click.option("--queries", default=200, show_default=True, help="Validation images that INC is queried with.")
+@click.option("--fast", is_flag=True, help="Run INC with the fast search instead of the paper's.")
 def main(options: Options, queries: int, fast: bool) -> None:
     """Figure 5: the share of attacks on a substitute model that carry over to INC."""
     run = experiment(options, "classifier", "generative", papers="celeb_a")

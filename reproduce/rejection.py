@@ -33,7 +33,7 @@ RATES = (0.01, 0.05, 0.1)
 
 
 @script("rejection", quick=100)
-@click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
+@click.option("--n-cw", default=20, show_default=True, help="Run Carlini and Wagner's attacks on the first N images.")
 def main(options: Options, n_cw: int) -> None:
     """Rejection: the distance's ROC for every attack, and what is accepted at false-rejection rates of 1, 5, 10 %."""
     run = experiment(options, "classifier", "generative")

@@ -26,7 +26,9 @@ BATCH_SIZE = 50
 
 
 @script("section_4_2_3", quick=100)
-@click.option("--inversions", default=200, show_default=True, help="Validation images whose inversions E learns from.")
+@click.option(
+    "--inversions", default=200, show_default=True, help="Number of validation images whose inversions E is trained on."
+)
 def main(options: Options, inversions: int) -> None:
     """Section 4.2.3: attacks on C∘G∘E, where E imitates the inversion, and how far they carry over to INC."""
     run = experiment(options, "classifier", "generative")

@@ -38,7 +38,7 @@ WHERE = {"all": "all", "right": "INC is right", "wrong": "INC is wrong"}
 
 
 @script("shortfall", quick=25, papers="celeb_a")
-@click.option("--most", default=STEPS[-1], show_default=True, help="The most steps T that are tried.")
+@click.option("--most", default=STEPS[-1], show_default=True, help="Largest number of steps T to try.")
 def main(options: Options, most: int) -> None:
     """What accuracy at the largest ε depends on: steps, start, generator, and how much of FGSM G can draw."""
     run = experiment(options, "classifier", "generative", papers="celeb_a")

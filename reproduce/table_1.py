@@ -37,8 +37,8 @@ PAPER = {
 
 
 @script("table_1", quick=100, papers="celeb_a")
-@click.option("--n-search", type=int, help="The first N of them through the paper's search.  [default: all]")
-@click.option("--n-cw", default=20, show_default=True, help="The first N of them under Carlini and Wagner's attacks.")
+@click.option("--n-search", type=int, help="Run the paper's search on the first N images.  [default: all]")
+@click.option("--n-cw", default=20, show_default=True, help="Run Carlini and Wagner's attacks on the first N images.")
 def main(options: Options, n_search: int | None, n_cw: int) -> None:
     """Table 1: clean, FGSM at three ε, Carlini–Wagner ℓ2, ℓ0 and ℓ∞; undefended, INC, and INC with the fast solver."""
     run = experiment(options, "classifier", "generative", papers="celeb_a")
