@@ -1,1 +1,1 @@
-"""What a defence is worth: figures with their intervals, sweeps of attacks over defences, records and reports."""
+"""Measuring defences: figures with their intervals, sweeps of attacks over defences, records and reports."""

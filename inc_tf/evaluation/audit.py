@@ -1,10 +1,10 @@
-"""What can be said, and what not yet: verdicts on paired images, and the checks of Carlini et al. (2019) as rules.
+"""Verdicts from paired images, decided or undecided, and the checks of Carlini et al. (2019) as rules.
 
-Every rule is a pure function of images' scores in [0, 1], float or bool [N], the same images in the same order: 1 where
-an image is classified right, the share of the draws in which it is where the defence draws lots. Two attacks or
-defences are told apart by the exact sign test at 5 %, which is McNemar's where scores are 0 and 1, and are as good as
-equal where the mean difference is below five points with 95 % confidence. What is neither is undecided, and a verdict
-then says how many images would decide if the others were like these.
+Every rule is a pure function of images' scores in [0, 1], float or bool [N], for the same images in the same order: 1
+if an image is classified correctly, or for a randomised defence the share of draws in which it is. Two attacks or
+defences differ by the exact sign test at 5 %, which is McNemar's test if scores are 0 and 1, and are as good as equal
+if the mean difference is below five points with 95 % confidence. Otherwise the verdict is undecided, and says how many
+images would decide it if further ones were like these.
 """
 
 import math
@@ -25,9 +25,9 @@ _MOST = 10_000  # images told apart, beyond which it is not asked how many would
 
 
 class Check(NamedTuple):
-    """Whether a claim or rule holds, what was seen, in a few words, and how many images would decide.
+    """Whether a claim or rule holds, the finding in a few words, and how many images would decide it.
 
-    `images` is None where the verdict is decided, and where no number would.
+    `images` is None if the verdict is decided, or if no number of images would decide it.
     """
 
     verdict: Verdict
@@ -38,7 +38,7 @@ class Check(NamedTuple):
 def above(more: np.ndarray, less: np.ndarray) -> Check:
     """The first scores are above the second, image by image: the claim that one defence is better than another.
 
-    It does not hold where they are below, or as good as equal.
+    It does not hold if they are below, or as good as equal.
     """
     rise = _differences(more, less)
     finding = f"{_percent(more)} beside {_percent(less)}"
@@ -50,8 +50,8 @@ def above(more: np.ndarray, less: np.ndarray) -> Check:
 
 
 def not_weaker(strong: np.ndarray, weak: np.ndarray) -> Check:
-    """An attack that should be at least as strong is: iterative beside one step, more steps beside fewer, a larger ε
-    beside a smaller, following the gradient beside doing without.
+    """An attack that should be at least as strong as another is: iterative and one-step, more and fewer steps, a larger
+    and a smaller ε, with and without the gradient.
     """
     left = _differences(strong, weak)
     finding = f"{_percent(strong)} beside {_percent(weak)} right"
@@ -63,14 +63,14 @@ def not_weaker(strong: np.ndarray, weak: np.ndarray) -> Check:
 
 
 def in_order(stronger_and_stronger: Sequence[np.ndarray]) -> Check:
-    """Along a sequence of attacks, of growing ε or steps, none is weaker than the one before."""
+    """In a sequence of attacks with growing ε or steps, none is weaker than the one before."""
     pairs = zip(stronger_and_stronger[1:], stronger_and_stronger[:-1], strict=True)
     finding = " → ".join(_percent(right) for right in stronger_and_stronger)
     return _all([not_weaker(strong, weak) for strong, weak in pairs], f"{finding} right")
 
 
 def reaches_chance(right: np.ndarray, classes: int) -> Check:
-    """Without a bound on the change nothing is left but guessing."""
+    """Without a bound on the change, accuracy falls to that of guessing."""
     left = scoring.of_scores(right)
     finding = f"{_percent(right)} right; guessing: {100 / classes:.0f} %"
     if left.low > 1 / classes:
@@ -81,7 +81,7 @@ def reaches_chance(right: np.ndarray, classes: int) -> Check:
 
 
 def converged(by_restarts: Sequence[np.ndarray]) -> Check:
-    """The last entry, of the most restarts, breaks hardly more than the one before it."""
+    """The last attack, with the most restarts, breaks hardly more images than the one before it."""
     gained = _differences(by_restarts[-2], by_restarts[-1])
     finding = " → ".join(_percent(right) for right in by_restarts) + " right"
     if _sign(gained) < _LEVEL and np.mean(gained) > _MARGIN:
@@ -92,7 +92,7 @@ def converged(by_restarts: Sequence[np.ndarray]) -> Check:
 
 
 def rare(found: np.ndarray, finding: str) -> Check:
-    """What should be the exception is: at most one image in twenty, of bool [N]."""
+    """Something that should be rare is: true for at most one image in twenty, of bool [N]."""
     share = estimates.share(found)
     said = f"{finding}: {int(np.sum(found))} of {share.n}"
     if share.low > _MARGIN:
@@ -103,7 +103,7 @@ def rare(found: np.ndarray, finding: str) -> Check:
 
 
 def found(broken: np.ndarray, possible: np.ndarray) -> Check:
-    """On a planted defence, an attack breaks the images that can be broken within its ball, and no others."""
+    """On a planted defence, an attack breaks exactly the images that can be broken within its ball."""
     broken, possible = np.asarray(broken, bool), np.asarray(possible, bool)
     finding = f"{np.sum(broken & possible)} of {np.sum(possible)} planted, {np.sum(broken & ~possible)} impossible ones"
     return Check("holds" if np.all(broken == possible) else "does not hold", finding)
@@ -125,7 +125,7 @@ def _differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _sign(differences: np.ndarray) -> float:
-    """The p-value of so many images above 0, were above and below equally likely."""
+    """The p-value of these signs if above and below 0 were equally likely."""
     return _chance(int(np.sum(differences > 0)), int(np.sum(differences < 0)))
 
 

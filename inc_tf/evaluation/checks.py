@@ -1,4 +1,4 @@
-"""Whether an evaluation is to be believed: the checks of Carlini et al., 2019, run on the defence that is evaluated."""
+"""Whether an evaluation can be trusted: the checks of Carlini et al., 2019, run on the evaluated defence."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def run_checks(
 
 
 def settled(unsettled: np.ndarray, draws: int) -> audit.Check:
-    """Whether a defence's class depends on its draws: `unsettled` are the images that have it in some, bool [N]."""
+    """Whether a defence's class depends on its draws: `unsettled`, bool [N], are images that are right in some only."""
     return audit.rare(unsettled, f"right in some of {draws} draws and wrong in others")
 
 

@@ -1,4 +1,4 @@
-"""What the paper claims, held against an evaluation's scores: the same images, one by one."""
+"""The paper's claims, tested on an evaluation's scores, image by image."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Side(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A claim that at each ε images keep more of their scores on one side than on the other.
+    """A claim that at each ε, images keep more of their scores on one side than on the other.
 
     Attributes:
       said: by the paper, and where.
@@ -64,9 +64,9 @@ CLAIMS = (
 
 
 def hold(scores: Scores, epsilons: Sequence[float]) -> list[dict]:
-    """The verdict on each claim at each ε, as a record keeps it; a claim on a defence that is not there is left out.
+    """The verdict on each claim at each ε, for a record; claims about defences that were not evaluated are left out.
 
-    `scores` raises KeyError for what is not there.
+    `scores` raises KeyError for a case that was not evaluated.
     """
     found = []
     for claim in CLAIMS:

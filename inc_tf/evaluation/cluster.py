@@ -1,4 +1,4 @@
-"""A Ray cluster to compute on: joining it, and what its workers have to agree on with who asks them."""
+"""A Ray cluster to compute on: joining it, and checking that its workers have the same library and checkpoints."""
 
 import functools
 import importlib.metadata
@@ -18,7 +18,7 @@ LOCAL = "local"
 def connect(address: str = LOCAL):
     """Join the cluster at `address`, as `ray.init` takes it, or start one on this machine; returns the module `ray`.
 
-    Raises `InputError` where Ray is not installed or nobody answers.
+    Raises `InputError` if Ray is not installed or the cluster does not answer.
     """
     try:
         import ray
@@ -42,7 +42,7 @@ def connect(address: str = LOCAL):
 
 
 def _check_reachable(address: str, seconds: float = 5.0) -> None:
-    """Raise `InputError` where nobody listens at `[ray://]host:port`, for which Ray by itself looks for minutes."""
+    """Raise `InputError` if nobody listens at `[ray://]host:port`; Ray by itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return  # "local" or "auto"
@@ -53,9 +53,7 @@ def _check_reachable(address: str, seconds: float = 5.0) -> None:
 
 
 def room(ray) -> tuple[int, dict[str, int]]:
-    """How many units of work the cluster computes at once, and what each asks for: a GPU where there are some, else a
-    core.
-    """
+    """How many units of work the cluster computes at once, and what each needs: a GPU if there are any, else a core."""
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0))
     return (gpus, {"num_gpus": 1}) if gpus else (max(1, int(resources.get("CPU", 1))), {"num_cpus": 1})
@@ -77,18 +75,18 @@ class Agreement:
 
     @classmethod
     def on(cls, names: list[str]) -> "Agreement":
-        """What this machine has of the checkpoints `names`."""
+        """The agreement that this machine offers on the checkpoints `names`."""
         return cls(_version(), tuple((name, checkpoints.card(name)["sha256"]) for name in names))
 
     def check(self) -> None:
-        """Raise `InputError` where this machine has another version of the library or of a checkpoint."""
+        """Raise `InputError` if this machine has another version of the library or of a checkpoint."""
         if _version() != self.version:
-            raise InputError(f"A worker has inc-tf {_version()}, and the run is of {self.version}: install that there.")
+            raise InputError(f"A worker has inc-tf {_version()}, and the run has {self.version}: install that there.")
         for name, sha256 in self.hashes:
             found = checkpoints.card(name)["sha256"]
             if found != sha256:
                 raise InputError(
-                    f"A worker has another checkpoint {name!r}, of SHA-256 {found[:12]}… in the place of "
+                    f"A worker has another checkpoint {name!r}, of SHA-256 {found[:12]}… instead of "
                     f"{sha256[:12]}…: give all machines the same."
                 )
 

@@ -66,24 +66,24 @@ def evaluate(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
-    """Attack a defence in every way that is declared, and count what it still has right.
+    """Run every declared attack on a defence, and measure its accuracy under each.
 
     Args:
       defense: an `InvertAndClassify`, or a classifier alone, from images to logits.
       images: clean test images, float32 [N, H, W, C] within the defence's bounds ([0, 1] for a classifier alone).
       labels: the true classes, integers [N].
-      encoder: E, from images to the generator's codes, where there is one that the defence does not know.
+      encoder: E, from images to the generator's codes, if there is one that the defence does not hold.
       epsilons: ε of the ℓ∞ balls, in the images' own units; none: 0.1, 0.2 and 0.3 of the bounds' width.
-      searched: on how many images the attacks run that ask a search; minutes each on a slow one.
+      searched: on how many images to run the attacks that query a search; each image takes minutes on a slow search.
       settings: arguments of attacks by name, e.g. ``{"square": {"queries": 2000}}``.
-      thorough: whether attacks on the defence's own search take as many steps and queries as they declare, which is
-        hours behind the paper's; else they keep to `page.SHORT`.
-      seed: of the attacks and the search's starts.
-      out: keeps finished work, so that the same call carries on after a kill; None: a temporary folder.
-      quiet: no progress bars.
+      thorough: whether attacks on the defence's own search take all their declared steps and queries, which takes hours
+        for the paper's search; if not, they keep to `page.SHORT`.
+      seed: seed of the attacks and the search's starts.
+      out: folder for finished work, from which the same call resumes after a kill; None: a temporary folder.
+      quiet: whether to show no progress bars.
 
-    Returns: the record of it, with a table and a plot; behind a search on a generator the fast search on the same one
-    stands beside. Raises `InputError` for images, labels and a defence that do not fit one another.
+    Returns: the record, with a table and a plot; for a search on a generator, it also has the fast search on the same
+    generator. Raises `InputError` for images, labels and a defence that do not fit one another.
     """
     bounds = getattr(defense, "bounds", (0.0, 1.0))
     given = data.Dataset("evaluate", "", np.asarray(images), np.asarray(labels), bounds)
@@ -133,18 +133,18 @@ def evaluate_files(
     thorough: bool = False,
     solver: str | None = None,
 ) -> None:
-    """Write the page for a classifier C behind a projection onto a generator G, by the paper's search and the fast one.
+    """Evaluate a classifier C behind a projection onto a generator G, with the paper's search and the fast one.
 
     Args:
-      options: how; `options.n` of the images at most.
+      options: how to run; `options.n` is the largest number of images.
       classifier: a `.keras` file, images → logits.
-      generator: one, codes → images.
-      encoder: one, images → codes, where there is one.
-      images: with their labels.
+      generator: a `.keras` file, codes → images.
+      encoder: a `.keras` file, images → codes; None if there is none.
+      images: the images, with their labels.
       searched: as `evaluate` takes it.
       epsilons: as `evaluate` takes them.
       thorough: as `evaluate` takes it.
-      solver: the fast search's, of `SOLVERS`; None: the one that is best for images of this size.
+      solver: the fast search's, a name in `SOLVERS`; None: the one that is best for images of this size.
 
     Raises `InputError` for files that cannot be loaded and models that do not fit one another or the images.
     """

@@ -1,10 +1,9 @@
-"""One page of attacks on whole defences: attacks × defences, the worst case image by image, and whether to believe it.
+"""One page of attacks on whole defences: attacks × defences, the worst case image by image, and checks of the results.
 
-Every search is attacked on its own ground: on a stand-in of it that a gradient goes through
-(`inc_tf.attacks.differentiable`), or without a gradient on its own answers; what is found is shown to the other
-searches too. What has no search is attacked as it is. A defence that is found to draw lots is scored over its draws
-(`inc_tf.evaluation.scoring`). `reproduce/adaptive.py` writes this page for the paper's defences, `inc.evaluate` for a
-user's own.
+Every search is attacked itself: on a differentiable stand-in (`inc_tf.attacks.differentiable`), or without a gradient
+on its own output; the images found are shown to the other searches too. A defence without a search is attacked as it
+is. A defence that proves to be randomised is scored over its draws (`inc_tf.evaluation.scoring`).
+`reproduce/adaptive.py` writes this page for the paper's defences, `inc.evaluate` for a user's own.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ SHORT: Mapping[str, dict] = {
     "boundary": {"steps": 1, "probes": 5},
     "within-threshold": {"steps": 10},
 }
-"""Attacks' arguments on a search of which a thousand answers are minutes."""
+"""Arguments of attacks on a search that takes minutes for a thousand images."""
 
 OUTCOMES = ("accepted_right", "accepted_wrong", "rejected")
-"""What becomes of an image behind a threshold."""
+"""The possible outcomes for an image behind a threshold."""
 
 _VALIDATION = 200  # clean images from which η is set
 
@@ -59,15 +58,15 @@ class Budget:
     """What the attacks may spend.
 
     Attributes:
-      epsilons: of the ℓ∞ balls, growing.
-      radius: of the ℓ2 ball.
-      beyond: an ε at which nothing but guessing may be left.
-      searched: how many images are shown to a defence that draws lots, and attacked where each query is a search.
-      settings: arguments of attacks, by name, where they are not the declared ones.
-      slow: the defences on whose own ground attacks keep to `SHORT`.
-      votes: over how many draws an attack averages on the ground of a defence that draws lots.
-      steps: of the attacks that are compared with longer ones.
-      restarts: of those that are compared with more.
+      epsilons: ε of the ℓ∞ balls, ascending.
+      radius: radius of the ℓ2 ball.
+      beyond: an ε at which accuracy should be that of guessing.
+      searched: how many images to take for a randomised defence, and for attacks whose every query is a search.
+      settings: arguments of attacks, by name, that differ from the declared ones.
+      slow: the defences whose own attacks keep to `SHORT`.
+      votes: over how many draws an attack on a randomised defence averages.
+      steps: steps of the attacks that are compared with longer ones.
+      restarts: restarts of the attacks that are compared with ones of more restarts.
     """
 
     epsilons: tuple[float, ...]
@@ -87,7 +86,7 @@ class Budget:
 
 
 def budget(bounds: data.Bounds, shape: Sequence[int], searched: int, epsilons: Sequence[float] = (), **more) -> Budget:
-    """The budget that MNIST's ε 0.1, 0.2, 0.3 and radius 2 are in data of other bounds and image `shape` [H, W, C],
+    """MNIST's budget of ε 0.1, 0.2, 0.3 and radius 2, scaled to data of other bounds and image `shape` [H, W, C],
     unless `epsilons` are given.
     """
     width = bounds[1] - bounds[0]
@@ -99,12 +98,12 @@ def budget(bounds: data.Bounds, shape: Sequence[int], searched: int, epsilons: S
 
 @dataclass(frozen=True)
 class Cast:
-    """Which defences the page is about, by name.
+    """The defences on the page, by name.
 
     Attributes:
-      searches: those behind a search.
-      controls: those without one, each with a gradient of its own.
-      checked: the search on which the checks of the evaluation are run.
+      searches: the defences with a search.
+      controls: the defences without one, each with a gradient of its own.
+      checked: the search that the checks of the evaluation are run on.
     """
 
     searches: tuple[str, ...]
@@ -118,7 +117,7 @@ class Cast:
 
 
 def page(run: Run, spend: Budget, cast: Cast) -> None:
-    """Run every declared attack on every defence, and add what is found to the record."""
+    """Run every declared attack on every defence, and add the results to the record."""
     _Page(run, spend, cast).write()
 
 
@@ -323,7 +322,7 @@ class _Page:
 
 
 def draws(run: Run, images: data.Dataset, name: str) -> int:
-    """Over how many draws a defence is scored: it is asked twice, from two seeds."""
+    """Over how many draws a defence is scored, found by querying it with two seeds."""
     first, second = (
         sweep(run, images, [CLEAN], [name], keep=("logits",), seed=run.bench.seed + i)[CLEAN, name] for i in range(2)
     )
@@ -331,7 +330,7 @@ def draws(run: Run, images: data.Dataset, name: str) -> int:
 
 
 def shown_as(attack: Attack, defense: str) -> str:
-    """The attack's name in a row of the record; one that was found on another search's ground says on which."""
+    """The attack's name in a row of the record, with the search on which it was found if that is another one."""
     own = attack == CLEAN or not TARGETS[METHODS[attack.name].target].searches or attack.against == defense
     return attack.name if own else f"{attack.name} from {attack.against}"
 
@@ -361,7 +360,7 @@ def _outcomes(answer: Arrays, eta: float | None, n: int) -> dict[str, np.ndarray
 
 
 def table(record: Record) -> str:
-    """Markdown: a row for each attack and ε, a column for each defence; then claims, checks and what was left out."""
+    """Markdown: a row for each attack and ε, a column for each defence; then claims, checks and omitted attacks."""
     shown = labels(record)
     named = {"clean": "clean"}
     for method in METHODS.values():
@@ -415,7 +414,7 @@ def _outcome_table(record: Record, shown: Mapping[str, str]) -> str:
 
 
 def verdict(verdicts: Sequence[str], images: int | None) -> str:
-    """As tables say it: one where all agree, and how many images would decide what is undecided."""
+    """A verdict as tables show it: one word if all agree, and how many images would decide an undecided one."""
     said = " / ".join(verdicts if len(set(verdicts)) > 1 else verdicts[:1])
     return f"{said} ({images:,} images would decide)" if images else said
 
@@ -432,7 +431,7 @@ def labels(record: Record) -> dict[str, str]:
 
 
 def draw(record: Record) -> plt.Figure:
-    """The worst case of each defence against ε, and FGSM on C in grey: what the paper measured."""
+    """The worst case of each defence against ε, and in grey FGSM on C, as the paper measured."""
     from inc_tf.evaluation.plots import draw_defenses, legend, panels, title
 
     figure, (axes,) = panels(width=7, height=5)

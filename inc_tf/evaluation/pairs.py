@@ -1,4 +1,4 @@
-"""Pairs of the overpowered attack of section 4.3, found shard by shard and kept as they come."""
+"""Pairs of the overpowered attack of section 4.3, found shard by shard and stored when finished."""
 
 import functools
 import math
@@ -40,7 +40,7 @@ def pair_experiment(options: Options) -> tuple[Run, int]:
 def find(
     run: Run, defense: str, n: int, steps: int, *, eta_squared: float = ETA_SQUARED, loss: Loss = "squared"
 ) -> Arrays:
-    """`n` pairs against the classifier that the records call `defense`.
+    """Find `n` pairs against the classifier that the records call `defense`.
 
     `eta_squared` is a mean squared difference. Returns `codes` and `others`, float32 [N, k]; `images` and
     `other_images`; `mse`, float32 [N].

@@ -1,7 +1,7 @@
-"""The deep image prior on photographs, image by image: what Table 2 and Figure 10 are made of.
+"""The deep image prior on photographs, image by image, for Table 2 and Figure 10.
 
-One search an attacked image, as far as the sweep's limit, answers for every limit and every rule at once: the
-classifier's answer is noted at each of `CHECKPOINTS` and where each rule would have stopped.
+One search for each attacked image, up to the sweep's limit, covers every limit and rule at once: the classifier's
+prediction is kept at each of `CHECKPOINTS` and where each rule would have stopped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LIMITS = {"dip": 500, "dip-100": 100}
 """The paper's two limits of steps, each together with its threshold of the error."""
 RULES = (ErrorBelow(), MovingVariance())
 PICTURES = ("attacked", "projection")
-"""What of an answer shows a photograph. It is kept apart: the rest may be passed on where photographs may not."""
+"""The parts of an answer that show a photograph; kept apart, since these may not be published."""
 PAPERS = "imagenet2012"
 
 Craft = Callable[[Bench, data.Dataset], np.ndarray]
@@ -61,16 +61,16 @@ _WHOLE = Shard(1, 1)
 
 @dataclass(frozen=True)
 class Photography:
-    """Which photographs, and what the prior is; the fields are the scripts' options.
+    """The photographs and the prior; the fields are the scripts' options.
 
     Attributes:
       classifier: a network of `keras.applications`, or a `.keras` file.
-      channels: of the skip network; the paper's is 128.
+      channels: channels of the skip network; the paper's 128.
       steps: the limit of the sweep over steps.
       split: ImageNet's.
-      folder: of images with a `labels.txt`, instead of ImageNet.
-      shard: of the images, every n-th from the i-th on.
-      merge: result folders of shards, whose finished work is taken over; nothing is computed then.
+      folder: a folder of images with a `labels.txt`, instead of ImageNet.
+      shard: the part of the images to run: every n-th from the i-th on.
+      merge: results folders of shards whose finished work is merged; nothing is computed then.
     """
 
     classifier: str = "ResNet152"
@@ -84,9 +84,9 @@ class Photography:
 
 @dataclass(frozen=True)
 class PhotographParts:
-    """Makes the classifier and the projector with a skip network of its images' size.
+    """Makes the classifier, and the projector with a skip network for images of the classifier's size.
 
-    Raises `InputError` where the classifier has not the `sha256`, if that is given.
+    Raises `InputError` if `sha256` is given and the classifier's differs.
     """
 
     classifier: str
@@ -111,8 +111,8 @@ class Photographs:
     """A run of the deep image prior on photographs.
 
     Attributes:
-      run: which computes and keeps the units, and writes the record.
-      units: one image each.
+      run: the run that computes and keeps the units, and writes the record.
+      units: units of work, one image each.
       checkpoints: the steps at which the classifier's answer is noted.
     """
 
@@ -194,7 +194,7 @@ class Photographs:
         }
 
     def unit(self, image: data.Dataset, attack: Attack, craft: Craft | None = None, **crafted: Any) -> Unit:
-        """The search on one image under one attack: of `METHODS`, or what `craft` computes and `crafted` describes."""
+        """The search on one image under one attack: of `METHODS`, or computed by `craft` and described by `crafted`."""
         bench = self.run.bench
         if craft is None:
             craft = functools.partial(_craft, attack=attack)
@@ -346,7 +346,7 @@ def _sha256(classifier: keras.Model, path_or_name: str) -> str:
 
 
 def _take_over(other: Path, out: Path) -> None:
-    """Copy the finished work of another results' folder, with its pictures where it has them."""
+    """Copy the finished work of another results folder, with its pictures if it has them."""
     if not (other / "units").is_dir():
         raise InputError(f"{str(other)!r} holds no finished work (units/); --merge names the --out of a shard.")
     for file in (*other.glob("units/*.npz"), *other.glob("pictures/*.npz")):

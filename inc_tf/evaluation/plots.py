@@ -1,4 +1,4 @@
-"""What the plots of results have in common.
+"""Helpers for plots of results.
 
 Legends stand below the axes, never over data; a defence has the colour and the name that it was declared with; lines
 that would hide each other's intervals are set a little apart.
@@ -25,7 +25,7 @@ _APART = 0.012  # of the range of ε, between two lines
 
 
 def title(dataset: str) -> str:
-    """A data set's proper name."""
+    """A data set's title."""
     return (data.SOURCES[dataset].title or dataset) if dataset in data.SOURCES else dataset
 
 

@@ -20,22 +20,22 @@ _PACKAGES = ("inc-tf", "tensorflow", "keras", "tensorflow-datasets", "numpy", "c
 
 @dataclass
 class Record:
-    """One table or figure of the paper, as measured.
+    """The results for one table or figure of the paper.
 
     Attributes:
       artefact: the paper's name for it, e.g. `"figure_3"`.
-      command: what was typed.
-      dataset: what it was measured on.
-      quick: whether it is less than the paper's size.
+      command: the command line.
+      dataset: the data set that it was measured on.
+      quick: whether it is smaller than the paper's.
       seed: the one integer that all randomness came from.
       checkpoints: SHA-256 of each checkpoint by name.
-      deviations: where this departs from the paper, a sentence each.
-      seconds: what the computation took, over all runs that contributed.
+      deviations: differences from the paper, a sentence each.
+      seconds: the time that the computation took, over all runs that contributed.
       rows: one figure each; see `add`.
-      claims: what is held against the rows, where there is something: `claim`, `verdicts`, `finding`, `images`, `n`.
-      checks: of whether the rows are to be believed, likewise: `check`, `verdict`, `finding`, `images`, `n`.
-      draws: how many draws each defence is scored over, by name, where it was asked whether it draws lots.
-      left_out: the attacks that a defence was not shown: `attack`, `defenses`, `reason`.
+      claims: claims that were tested on the rows, if any: `claim`, `verdicts`, `finding`, `images`, `n`.
+      checks: checks of whether the rows can be trusted, if any: `check`, `verdict`, `finding`, `images`, `n`.
+      draws: how many draws each defence is scored over, by name, if it was tested for randomness.
+      left_out: the attacks that were not run on a defence: `attack`, `defenses`, `reason`.
     """
 
     artefact: str
@@ -79,8 +79,8 @@ class Record:
         """Write the record as JSON, whole or not at all.
 
         Args:
-          path: of the file, in which an interval's end that is not known is null.
-          computed_by: the `environment` of each process that computed a part of it; none: of this one.
+          path: the file's path; unknown ends of intervals are null in it.
+          computed_by: the `environment` of each process that computed a part of it; if empty, this process's.
         """
         record = {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
         write_text(path, to_json({**record, **_joined(computed_by or [environment()])}, indent=1) + "\n")
@@ -88,12 +88,12 @@ class Record:
 
 @functools.cache
 def environment() -> dict:
-    """Who computes: the `device`, the `commit` of inc_tf's own checkout, and the `versions`."""
+    """This process's `device`, the `commit` of inc_tf's own checkout, and the `versions`."""
     return {"device": _device(), "commit": _commit(), "versions": _versions()}
 
 
 def _joined(environments: Sequence[dict]) -> dict:
-    """Environments as one: what differs between them is listed, separated by commas."""
+    """Several environments as one: differing values are listed, separated by commas."""
 
     def said(values: Iterable[str]) -> str:
         return ", ".join(dict.fromkeys(values))
@@ -114,9 +114,9 @@ def _device() -> str:
 
 
 def _commit() -> str:
-    """The commit of inc_tf's own checkout, marked where the work tree differs from it; `"unknown"` outside one.
+    """The commit of inc_tf's own checkout, marked if the work tree differs from it; `"unknown"` outside a checkout.
 
-    The library may be installed inside the repository of whoever uses it, whose commit says nothing of inc_tf.
+    The library may be installed inside its user's own repository, whose commit says nothing about inc_tf.
     """
     root = Path(__file__).resolve().parents[2]
 

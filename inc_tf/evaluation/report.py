@@ -1,7 +1,7 @@
-"""All records on one page: what was measured, how, and where it differs from the paper, in Markdown.
+"""All records on one Markdown page: what was measured, how, and how it differs from the paper.
 
-The page is drawn from the records of a results' folder and from the tables and plots beside them; nothing is measured
-here. No picture that shows an image of CelebA or ImageNet is put on it, for they may not be passed on.
+The page is made from the records in a results folder and the tables and plots beside them; nothing is measured here. It
+has no picture with an image from CelebA or ImageNet, since these may not be published.
 """
 
 import html
@@ -91,21 +91,21 @@ _RENAMED = {
     "7ec107424ae4b9f2e2b03a93b420809bdd60e70d68caebe30f7a802d9dce4b85": "Drawn with the generator that is now "
     "`celeba-began-32`, of a quarter of the paper's width; `celeba-began` now has the paper's."
 }
-"""What to say of records whose checkpoint, by its SHA-256, has another name now."""
+"""Remarks on records whose checkpoint, by its SHA-256, has another name now."""
 
 
 def write(results: Path, out: Path) -> Path:
     """Write the page of the records in the folder `results` to `out`, in Markdown; returns its path.
 
-    It refers to the plots where they are. Raises `InputError` for a folder without records, or with a record that
-    cannot be read or whose table is missing.
+    It links to the plots in place. Raises `InputError` for a folder without records, or with a record that cannot be
+    read or whose table is missing.
     """
     write_text(out, page(results, out.parent))
     return out
 
 
 def page(results: Path, folder: Path) -> str:
-    """The page as Markdown that lies in `folder`."""
+    """The page as Markdown, for a file in `folder`."""
     records = _records(results)
     parts = [
         "# Results\n\nDrawn from the records by `inc report`. Shares have 95 % intervals; what the paper has is in "
@@ -117,7 +117,7 @@ def page(results: Path, folder: Path) -> str:
 
 
 def _records(results: Path) -> list[tuple[Path, dict]]:
-    """The records of a folder, in the order of `ARTEFACTS`, what is not there last."""
+    """The records of a folder, in the order of `ARTEFACTS`, with unknown artefacts last."""
     records = []
     for path in sorted(results.glob("*.json")):
         try:
@@ -190,7 +190,7 @@ def _all_rows(record: dict) -> str:
 
 
 def _may_be_shown(artefact: str, dataset: str) -> bool:
-    """Whether the plot may be passed on: those that show a data set's images may not where these may not."""
+    """Whether the plot may be published: one that shows a data set's images may be only if these may."""
     source = data.SOURCES.get(dataset)
     return artefact not in _SHOWS_IMAGES or (source is not None and source.shareable)
 
@@ -204,7 +204,7 @@ def _title(path: Path, record: dict) -> str:
 
 
 def _dataset(name: str) -> str:
-    """A data set's proper name."""
+    """A data set's title."""
     source = data.SOURCES.get(name)
     return (source and source.title) or name
 

@@ -1,4 +1,4 @@
-"""One run of an evaluation: its images, its models, its finished work, its record, and where the results go."""
+"""One run of an evaluation: its images, models, finished work and record, and the places of its results."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Options:
     """How a script is run.
 
     Attributes:
-      name: of the script, and of its results.
-      command: as typed, less the defaults and where the results go; for the record.
-      dataset: a data set's name, or `"auto"`: MNIST, or the bundled digits where it cannot be had.
-      n: the first n of what is counted.
-      full: as many as the paper, instead.
-      seed: of attacks and of the search's starts.
-      out: the results' folder.
-      units: where finished work is kept, a folder or a URL that fsspec knows; None: `out`/units.
+      name: the name of the script and of its results.
+      command: the command line without defaults and places of results, for the record.
+      dataset: a data set's name, or `"auto"`: MNIST, or the bundled digits if MNIST is not available.
+      n: how many images, pairs, … to take, from the first on.
+      full: whether to take as many as the paper instead.
+      seed: seed of attacks and of the search's starts.
+      out: the results folder.
+      units: place of finished work, a folder or a URL that fsspec knows; None: `out`/units.
       ray: address of a Ray cluster to compute on; None: this process.
-      quiet: no progress bars.
-      as_json: print the record rather than the table.
+      quiet: whether to show no progress bars.
+      as_json: whether to print the record rather than the table.
     """
 
     name: str
@@ -54,15 +54,15 @@ class Options:
 
 
 class Run:
-    """Computes units of work on a bench, each once, and writes what comes of them.
+    """Computes units of work on a bench, each once, and writes the results.
 
     Args:
       options: how.
       images: the run's own.
       bench: what units are computed on.
-      blueprint: how another process makes the same bench; None: none can, and a cluster is not used.
+      blueprint: how another process makes the same bench; None: none can, so no cluster is used.
       checkpoints: the SHA-256 of each by name, for the record.
-      quick: whether the images are fewer than there are, for the record.
+      quick: whether fewer images are taken than there are, for the record.
       papers: the data set that the paper has there; another one joins the results' names.
     """
 
@@ -78,7 +78,7 @@ class Run:
         papers: str = "mnist",
     ):
         if options.out.exists() and not options.out.is_dir():
-            raise InputError(f"{str(options.out)!r} is not a folder; --out must name one, or what can become one.")
+            raise InputError(f"{str(options.out)!r} is not a folder; --out must name a folder, which may be new.")
         self.options, self.images, self.bench, self.papers = options, images, bench, papers
         self.name, self.quiet, self.out = options.name, options.quiet, options.out
         self.store = Store(options.units or options.out / "units")
@@ -95,16 +95,16 @@ class Run:
 
     @property
     def source(self) -> data.Source | None:
-        """The declaration of the data set, where it has one."""
+        """The declaration of the data set, or None."""
         return data.SOURCES.get(self.images.name)
 
     @property
     def shared(self) -> bool:
-        """Whether there is a cluster."""
+        """Whether the run has a cluster."""
         return self._cluster is not None
 
     def answer(self, unit: Unit, **given: Any) -> Arrays:
-        """The answer to a unit of work, computed here, with what is `given`, where there is none yet."""
+        """The answer to a unit of work, computed here from `given` if it is not stored yet."""
         return self.cached(unit.key, lambda: unit.compute(self.bench, **given))
 
     def cached(self, key: dict, compute: Callable[[], Arrays]) -> Arrays:
@@ -116,9 +116,9 @@ class Run:
     def ahead(
         self, units: Iterable[Unit], total: int, file: Callable[[Unit, Arrays, float], None] | None = None
     ) -> None:
-        """Compute units on the cluster before they are asked for, where the run has one; there are `total`.
+        """Compute `total` units in advance on the cluster, if the run has one.
 
-        `file` keeps an answer, by default as it is. Raises `InputError` where some failed for good.
+        `file` stores an answer, by default as it is. Raises `InputError` if some failed for good.
         """
         if self._cluster is None:
             return
@@ -148,7 +148,7 @@ class Run:
             )
 
     def finish(self, table: str, draw: Callable[[Record], Figure]) -> None:
-        """Write the record, the table and the plot; print the table and where they are, or the record as JSON."""
+        """Write the record, the table and the plot; print the table and their paths, or the record as JSON."""
         path = self.path(".json")
         self.record.write(path, self.store.computed_by)
         write_text(self.path(".md"), table + "\n")
@@ -159,7 +159,7 @@ class Run:
         print(f"{table}\n\n{path}\n{self.path('.md')}\n{self.path('.png')}")
 
     def path(self, suffix: str) -> Path:
-        """Where a result goes; a data set other than the paper's joins the name."""
+        """The path of a result; a data set other than the paper's joins the name."""
         dataset = "" if self.record.dataset == self.papers else f"-{self.record.dataset}"
         return self.out / f"{self.name}{dataset}{suffix}"
 
@@ -172,7 +172,7 @@ def save(figure: Figure, path: Path) -> None:
 
 @dataclass(frozen=True)
 class CheckpointParts:
-    """Makes the parts of a data set's defences of these checkpoints, by the part that each plays."""
+    """Makes the parts of a data set's defences from these checkpoints, by the part that each plays."""
 
     dataset: str
     names: tuple[tuple[str, str], ...]
@@ -190,16 +190,16 @@ def experiment(
     optional: tuple[str, ...] = (),
     generative: str = "generative",
 ) -> Run:
-    """A run on a data set's own test images, with the checkpoints that play `parts` there.
+    """A run on a data set's test images, with the checkpoints that play `parts` in its defences.
 
     Args:
       options: how.
       parts: of `data.Source.checkpoints`.
       papers: the data set that the paper has there.
-      optional: further parts, taken where they ship.
-      generative: the part that plays `"generative"`.
+      optional: further parts, taken if they ship.
+      generative: the part of the data set that plays `"generative"`.
 
-    Raises `InputError` for a results' folder that is a file, and where data or checkpoints are missing.
+    Raises `InputError` for a results folder that is a file, and if data or checkpoints are missing.
     """
     name = data.mnist_or_digits() if options.dataset == "auto" else options.dataset
     source = data.SOURCES[name]

@@ -1,8 +1,8 @@
-"""How a defence is scored that may draw lots: over its draws, with the choice of the worst attack not paid for twice.
+"""Scoring defences that may be randomised: over their draws, without bias from the choice of the worst attack.
 
-Everything here is a pure function of which images are right, bool [m, N]: m draws of the same N images, one where the
-defence draws nothing. An image that is right with probability p whatever is done to it stays right under the worst of k
-attacks with probability p, and would not if each attack were answered by one draw and all had to be right: that is p^k.
+Everything here is a pure function of which images are right, bool [m, N]: m draws for the same N images, one if the
+defence is deterministic. If an image is right with probability p under each of k attacks, its score under the worst of
+them should be p. It would be p^k if each attack had one draw and all draws had to be right.
 """
 
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ _ROUNDING = 1e-4  # of logits: what two batches of one deterministic network may
 
 
 def draws_lots(logits: np.ndarray, others: np.ndarray) -> bool:
-    """Whether a defence that gave the logits [N, classes] from one seed and the others from another draws lots."""
+    """Whether a defence is randomised, from its logits [N, classes] with one seed and with another."""
     return not np.allclose(logits, others, rtol=_ROUNDING, atol=_ROUNDING)
 
 
 def accuracy(right: np.ndarray, seed: int = 0) -> Estimate:
     """The mean over images of the mean over draws of bool [m, N].
 
-    Wilson's interval for one draw, else that of a bootstrap over images.
+    The interval is Wilson's for one draw, else that of a bootstrap over images.
     """
     return of_scores(np.mean(right, axis=0), seed)
 
 
 def of_scores(scores: np.ndarray, seed: int = 0) -> Estimate:
-    """The mean of the images' scores in [0, 1], float [N]; Wilson's interval where each is 0 or 1."""
+    """The mean of the images' scores in [0, 1], float [N]; with Wilson's interval if each is 0 or 1."""
     scores = np.asarray(scores, np.float64)
     if np.isin(scores, (0, 1)).all():
         return estimates.share(scores)
@@ -40,15 +40,15 @@ def of_scores(scores: np.ndarray, seed: int = 0) -> Estimate:
 
 
 def worst_case(cases: Sequence[np.ndarray], outcomes: Sequence[np.ndarray] | None = None) -> np.ndarray:
-    """What is left of each image under the attack that is worst for it, float64 [N].
+    """Each image's score under the attack that is worst for it, float64 [N].
 
-    Image by image, the attack is chosen on one half of the draws and scored on the other, both ways, and the two are
-    averaged; of attacks that are equally bad on the first half the scores are averaged too. With one draw both halves
-    are that draw, and what is left is right under every attack.
+    For each image, the attack is chosen on one half of the draws and scored on the other, both ways, and the two scores
+    are averaged; scores of attacks that are equally bad on the first half are averaged too. With one draw, both halves
+    are that draw, and an image scores 1 if it is right under every attack.
 
     Args:
       cases: by attack, which images are right in which draw, bool [m, N].
-      outcomes: by attack, what is scored, bool [m, N]; None: `cases`. E.g. which images are rejected.
+      outcomes: by attack, what to score, bool [m, N], e.g. which images are rejected; None: `cases`.
     """
     right = np.asarray(cases, np.float64)
     scored = right if outcomes is None else np.asarray(outcomes, np.float64)

@@ -20,19 +20,19 @@ def attack(
     seed: int = 0,
     **search: Any,
 ) -> dict[str, Any]:
-    """Run the attack `name` on a named defence, and count what the classifier alone and the defence still have right.
+    """Run the attack `name` on a named defence; measure the accuracy of the classifier alone and of the defence.
 
     Args:
-      name: of `METHODS`, whose target is what it is run on.
+      name: a name in `METHODS`; it is run on that method's target.
       defense: a full name, as `zoo.load` takes it.
       n: the first n test images.
-      epsilon: ε in the images' own units; None is 0.3 of their range, for MNIST 0.3, for an attack that has one.
-      seed: of the attack and of the search.
+      epsilon: ε in the images' own units; None: 0.3 of their range (for MNIST 0.3) if the attack has an ε.
+      seed: seed of the attack and of the search.
       search: `steps`, `threshold` and `classifier`, as `zoo.load` takes them.
 
     Returns: `attack`, `defense`, `epsilon`, `n`, and for `undefended` and `defended` the accuracies `clean` and
     `attacked`, each with its 95 % interval. Raises `InputError` for an unknown attack or defence, for a defence that
-    has nothing for the attack to go through, and where the attack does.
+    the attack's target does not suit, and whenever the attack does.
     """
     METHODS.check(name)
     source, named = zoo.understand(defense)
@@ -72,7 +72,7 @@ def attack(
 
 
 def table(found: dict[str, Any]) -> str:
-    """What `attack` found, in Markdown."""
+    """The result of `attack`, in Markdown."""
     epsilon = "" if found["epsilon"] is None else f", ε = {found['epsilon']:g}"
     rows = [
         [label, *(percent(found[which][when]) for when in ("clean", "attacked"))]

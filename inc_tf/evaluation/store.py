@@ -1,7 +1,7 @@
-"""Answers of long work, kept as they come: what a killed run had finished is not computed again.
+"""A store for the answers of long work: after a kill, finished work is not computed again.
 
-An answer is filed under everything that it depends on, so that a change of any of it asks for a new one; who computed
-it (version, commit, device, seconds) is kept beside it. To compute afresh, delete the folder.
+An answer is filed under everything that it depends on, so that any change of these needs a new one; the version,
+commit, device and seconds of its computation are kept beside it. To compute afresh, delete the folder.
 """
 
 import contextlib
@@ -42,10 +42,10 @@ class Store:
         self.seconds = 0.0
         """What the answers given so far took to compute, in this run or an earlier one."""
         self.computed_by: list[dict] = []
-        """The environments of the processes that computed them, each once."""
+        """The environments of the processes that computed the answers, each once."""
 
     def get(self, key: dict, compute: Callable[[], Arrays]) -> Arrays:
-        """The answer filed under `key`, a dict of plain values; computed and filed where there is none."""
+        """The answer filed under `key`, a dict of plain values; if there is none, it is computed and filed."""
         answer = self._read(key)
         if answer is None:
             arrays, seconds = timed(compute)
@@ -57,11 +57,11 @@ class Store:
         return answer
 
     def put(self, key: dict, arrays: Arrays, seconds: float) -> Arrays:
-        """File the answer to `key`, which took so many seconds, with the version, commit and device of this process.
+        """File the answer to `key`, which took `seconds`, with the version, commit and device of this process.
 
         Returns what is filed.
 
-        Raises `InputError` where it cannot be written; what was there before stays as it was.
+        Raises `InputError` if it cannot be written; existing files stay as they are.
         """
         answer = {**arrays, "seconds": np.array(seconds), "by": np.array(json.dumps(environment()))}
         content = io.BytesIO()
@@ -96,7 +96,7 @@ class Store:
 
 
 def timed(compute: Callable[[], Arrays]) -> tuple[Arrays, float]:
-    """What `compute` answers, and the seconds that it took."""
+    """The result of `compute`, and the seconds that it took."""
     started = time.monotonic()
     arrays = compute()
     return arrays, time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Attacks × defences over images: what most tables and figures are made of, shard by shard and kept as it comes."""
+"""Attacks × defences over images, for most tables and figures; computed shard by shard, and stored when finished."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Attack:
     """One run of an attack.
 
     Attributes:
-      name: of `METHODS`, or `"clean"`.
-      epsilon: ε, where it has one.
-      settings: its arguments, where they are not the declared ones.
-      against: the defence whose stand-in or answers it is run on, by name.
-      draws: of that defence, over which its logits are averaged (EOT).
+      name: a name in `METHODS`, or `"clean"`.
+      epsilon: ε, if it has one.
+      settings: its arguments that differ from the declared ones.
+      against: the name of the defence whose stand-in or output it is run on.
+      draws: over how many draws of that defence its logits are averaged (EOT).
     """
 
     name: str
@@ -42,7 +42,7 @@ class Attack:
 
     @property
     def label(self) -> str:
-        """As plots and tables of several attacks name it: its name, and its ε where it has one above 0."""
+        """Its label in plots and tables of several attacks: its name, and its ε if that is above 0."""
         return f"{self.name} {self.epsilon:g}" if self.epsilon else self.name
 
 
@@ -63,16 +63,16 @@ def sweep(
     draws: Mapping[str, int] | None = None,
     seed: int | None = None,
 ) -> Answers:
-    """Every attack on `images` against every defence.
+    """Run every attack on `images` against every defence.
 
     Args:
-      run: whose bench computes, and whose store keeps.
-      images: what is attacked.
-      attacks: `CLEAN` too.
-      defenses: by name.
-      keep: parts of the `Classification` that are wanted, behind a projector.
-      draws: how often each defence answers, each time from a fresh seed; one that is not named, once.
-      seed: of the defences, instead of the run's.
+      run: the run whose bench computes, and whose store keeps, the answers.
+      images: the images to attack.
+      attacks: the attacks; may include `CLEAN`.
+      defenses: the names of the defences.
+      keep: fields of the `Classification` to return too, for defences with a projector.
+      draws: how often to query each defence, by name, each time with a fresh seed; the others are queried once.
+      seed: the defences' seed, instead of the run's.
 
     Returns by (attack, defence): `correct`, bool [N]; behind a projector `distance`, float32 [N], and what is kept, of
     which a classifier alone has the logits; with `draws` these are [m, N, …], as many as the defence's draws.
@@ -105,8 +105,8 @@ def _seeds(seed: int, draws: Mapping[str, int] | None, name: str) -> Seeds:
 def _ahead(
     run: Run, shards: list[data.Dataset], attacks: list[Attack], seeds: Mapping[str, Seeds], keep: tuple[str, ...]
 ) -> None:
-    """Let the cluster, where there is one, attack the images, then answer for them; what only this process can is not
-    asked for.
+    """Let the cluster, if there is one, attack the images and then classify them; work that only this process can do is
+    left out.
     """
     if not run.shared:
         return
@@ -126,7 +126,7 @@ def _ahead(
 
 
 def add_accuracies(run: Run, answers: Answers, paper: dict[str, dict] | None = None) -> None:
-    """Add to the record the accuracy of each case, and the mean distance where there is one.
+    """Add to the record the accuracy of each case, and the mean distance if there is one.
 
     `paper`: the paper's accuracies, by defence, attack and ε.
     """
@@ -139,7 +139,7 @@ def add_accuracies(run: Run, answers: Answers, paper: dict[str, dict] | None = N
 
 
 def attack_images(run: Run, attack: Attack, images: data.Dataset) -> data.Dataset:
-    """`images` as `attack` leaves them."""
+    """`images` after `attack`."""
     if attack == CLEAN:
         return images
     found = run.answer(attacking(run.bench, attack, images))["images"]
@@ -169,7 +169,7 @@ def attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
 
 
 def _on(bench: Bench, target: str, against: str) -> list[str]:
-    """What a target is made of, by content."""
+    """The contents of a target, for a key."""
     if target == "classifier" or target not in TARGETS:
         return [bench.digest(target)]
     return [

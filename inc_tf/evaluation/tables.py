@@ -1,4 +1,4 @@
-"""What the tables of results have in common, in Markdown."""
+"""Helpers for tables of results, in Markdown."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""Units of work: what a table is computed from, each by itself, in this process or on a cluster.
+"""Units of work, from which tables are computed: each by itself, in this process or on a cluster.
 
-A unit is filed by content: its key holds whatever its answer depends on, the images' bytes and the whole configuration
-of the defence and the attack included, and nothing else, so that the same key means the same answer whatever files and
-models are called.
+A unit is filed by content: its key holds exactly what its answer depends on, including the images' bytes and the whole
+configuration of the defence and the attack. So the same key means the same answer, whatever the names of files and
+models.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Bench:
     """What units are computed on.
 
     Attributes:
-      parts: the models, with what is known of their images.
-      seed: of attacks and defences.
-      made: models that a script made itself, by name, which stand for the defence of that name, and for the target of
-        that name where none is declared. No other process has them.
+      parts: the models, with facts about their images.
+      seed: seed of attacks and defences.
+      made: models that a script made itself, by name; each stands for the defence of that name, and for the target of
+        that name if none is declared. No other process has them.
     """
 
     parts: zoo.Parts
@@ -72,9 +72,9 @@ class Bench:
 
 @dataclass(frozen=True)
 class Unit:
-    """One answer: the key that it is filed under, how a bench computes it, and its name in messages.
+    """One piece of work: the key of its answer, how a bench computes it, and its name in messages.
 
-    `compute(bench)` may take a function besides that it tells of its `progress`.
+    `compute(bench)` may take a second argument, a function that it calls with its `progress`.
     """
 
     key: dict
@@ -86,7 +86,7 @@ class Unit:
 class Blueprint:
     """How another process makes the same bench, and what it must agree on.
 
-    Equal ones are the same bench, made once; so `parts` must be hashable by value.
+    Equal blueprints give the same bench, made once; so `parts` must be hashable by value.
     """
 
     parts: Callable[[], zoo.Parts]
@@ -95,7 +95,7 @@ class Blueprint:
     plugins: tuple[str, ...] = field(default_factory=plugins.loaded)
 
     def bench(self) -> Bench:
-        """The bench. Raises `InputError` where this process does not agree."""
+        """The bench. Raises `InputError` if this process does not agree."""
         self.agreement.check()
         for plugin in self.plugins:
             plugins.load(Path(plugin))
@@ -115,8 +115,8 @@ class Cluster:
     ) -> dict[str, str]:
         """Compute `units`, and call `done` with each as it comes, its answer and its seconds.
 
-        The units are asked for as there is room. One that fails, or whose worker is lost, is tried again. Returns the
-        error of each that failed for good, by its name. Raises `InputError` where a worker does.
+        Units are submitted as there is room. One that fails, or whose worker is lost, is tried again. Returns the error
+        of each that failed for good, by its name. Raises `InputError` if a worker does.
         """
         ray = self.ray
         shared = ray.put(blueprint)
@@ -145,7 +145,7 @@ class Cluster:
 
 
 def _compute(blueprint: Blueprint, compute: Callable[..., Arrays]) -> tuple[Arrays, float] | InputError:
-    """On a worker. What the user has to put right is returned: to try that again is of no use."""
+    """Runs on a worker. Errors that the user has to put right are returned, since trying again would not help."""
     cluster.one_core()
     try:
         bench = _bench(blueprint)

@@ -83,7 +83,7 @@ def test_names_what_fails_for_good_and_keeps_the_rest(ray_here):
 
 def test_refuses_worker_with_another_version_or_checkpoint(ray_here):
     unit = numbered(0, lambda bench, i: {"a": np.array(i)})
-    with pytest.raises(InputError, match=r"A worker has inc-tf .*, and the run is of 0\.0\.1"):
+    with pytest.raises(InputError, match=r"A worker has inc-tf .*, and the run has 0\.0\.1"):
         compute([unit], replace(BLUEPRINT, agreement=replace(AGREEMENT, version="0.0.1")))
     other = replace(AGREEMENT, hashes=(("digits-classifier", "0" * 64),))
     with pytest.raises(InputError, match="another checkpoint 'digits-classifier'") as error:
