@@ -90,11 +90,16 @@ class Models:
         quiet()
         # A search is one chain of small operations, which loses a fifth of its time being handed between threads.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        said = ""
         while True:
+            wrong = ""
             try:
                 self._refresh()
             except Exception as error:  # a folder that cannot be read now may be later
-                print(f"{str(self._directory)!r} cannot be looked at: {error}", file=sys.stderr, flush=True)
+                wrong = f"{str(self._directory)!r} cannot be looked at: {error}"
+            if wrong and wrong != said:  # once, not every second
+                print(wrong, file=sys.stderr, flush=True)
+            said = wrong
             self.ready = True
             if self._stopping.wait(_EVERY):
                 return
@@ -108,7 +113,10 @@ class Models:
         for name, path in sorted(found.items()):
             if self._stopping.is_set():
                 return
-            facts = path.stat()
+            try:
+                facts = path.stat()
+            except OSError:  # gone since it was found
+                continue
             folder = (path, facts.st_ino, facts.st_mtime_ns)
             known = self.all.get(name)
             again = known and known.latest.state == END and time.monotonic() - known.tried > _AGAIN
@@ -147,7 +155,7 @@ def latest_versions(directory: Path) -> dict[str, Path]:
     """The folder of the latest version of each model, by name."""
     latest: dict[str, Path] = {}
     for path in directory.glob("[!.]*/*"):
-        if path.name.isdecimal() and path.name.isascii() and path.is_dir():
+        if path.name.isdecimal() and path.name.isascii() and os.path.isdir(path):
             best = latest.get(path.parent.name, path)
             latest[path.parent.name] = max(best, path, key=lambda p: int(p.name))
     return latest

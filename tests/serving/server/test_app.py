@@ -261,6 +261,18 @@ def test_a_demonstration_takes_64_kilobytes(server):
     assert (status, json.loads(answer)["error"]) == (413, "The request's body is larger than 65536 bytes")
 
 
+def test_what_is_said_to_be_broken_is(server):
+    described = json.loads(server.ask("GET", "/demonstrations")[1])
+    broken = {model["name"]: (model["broken"], model["samples"]) for model in described if model["broken"]}
+    assert broken
+    for name, (told, samples) in broken.items():
+        wanted = {"attack": told["attack"], "epsilon": told["epsilon"], **samples[told["sample"]]}
+        _, answer = server.ask("POST", f"/demonstrations/{name}", json.dumps(wanted).encode())
+        last = json.loads(answer.splitlines()[-1])
+        assert last["accepted"]
+        assert np.argmax(last["defended"]) != wanted["label"]
+
+
 def test_chunks_of_a_byte_are_refused(server, image):
     body = json.dumps({"instances": [image]}).encode()
     head = _head("/v1/models/lm:predict", 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
