@@ -7,7 +7,10 @@ nothing of what it returns changes. Defences, projectors and attacks all ask her
 `inc_tf.checks`'s.
 """
 
+import inspect
 import math
+import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from inc_tf.checks import kind_of
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 
@@ -84,6 +88,8 @@ def fitted_classifier(
         mended = resized if len(own) == 3 and own[2] == shape[2] and None not in own else ""
         if own == (*shape[:2], 3) and shape[2] == 1:
             mended = f": x = keras.Input({shape}); keras.Model(x, classifier(keras.layers.Concatenate()([x, x, x])))"
+        if own == (*shape[:2], 1) and shape[2] == 3:
+            mended = f": x = keras.Input({shape}); keras.Model(x, classifier(keras.ops.image.rgb_to_grayscale(x)))"
         raise InputError(f"{whose} {shape}, the classifier takes {own}; they must be the same{mended}.")
     classes = math.prod(size or 0 for size in graph.output_shape[1:])
     if classes == 1:
@@ -113,9 +119,13 @@ def fitted_generator(generator: keras.Layer) -> keras.Model:
     maps = f"The generator maps {graph.input_shape} to {graph.output_shape}"
     if None in codes or not codes or sum(size != 1 for size in codes) > 1:
         said = " Were classifier and generator swapped?" if len(images) == 1 and len(codes) == 3 else ""
+        if codes == images:
+            said = " An autoencoder's decoder does, behind its encoder in inc.EncoderProjector(encoder, decoder)."
+        known = bool(codes) and None not in codes
+        k, reshaped = (math.prod(codes), tuple(codes)) if known else ("k", "(…)")
         raise InputError(
             f"{maps}; it must map codes (None, k) to images (None, H, W, C), k fixed, as "
-            f"keras.Sequential([keras.Input((k,)), keras.layers.Reshape((…)), generator]) does.{said}"
+            f"keras.Sequential([keras.Input(({k},)), keras.layers.Reshape({reshaped}), generator]) does.{said}"
         )
     if 0 in codes:
         raise InputError(f"The generator's codes have {codes[-1]} dimensions; they must have at least 1.")
@@ -123,7 +133,7 @@ def fitted_generator(generator: keras.Layer) -> keras.Model:
         images = _shape_of_one(graph, codes)
     if len(images) == 1:
         side = math.isqrt(images[0] or 0)
-        guess = f"{side}, {side}, 1" if side**2 == images[0] else "H, W, C"
+        guess = f"{side}, {side}, 1" if side > 1 and side**2 == images[0] else "H, W, C"
         raise InputError(
             f"{maps}; it must map codes to images (None, H, W, C): "
             f"keras.Sequential([generator, keras.layers.Reshape(({guess}))]) does."
@@ -177,6 +187,14 @@ def check_projector(projector: keras.Layer) -> None:
             "inc.LatentProjector(generator), say."
         )
     _check_kind(projector, "projector")
+    if "seed" not in (taken := inspect.signature(projector.call).parameters) and not any(
+        one.kind is one.VAR_KEYWORD for one in taken.values()
+    ):
+        raise InputError(
+            f"The projector is a {type(projector).__name__}, which takes no seed; it must be called as "
+            "projector(images, seed=None) -> inc.Projection, as inc.EncoderProjector(encoder, decoder) is, which makes "
+            "one of an autoencoder."
+        )
 
 
 def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bounds) -> None:
@@ -202,6 +220,12 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
         images = _check_range(generator, bounds, _codes(projector, generator, bounds))
     logits = classifier(images, training=False)
     check_logits(logits)
+    if np.min(logits) >= 0 and np.max(logits) <= 1 and np.ptp(logits) > 0:
+        warnings.warn(
+            f"The logits of the classifier {classifier.name!r} lie between {np.min(logits):.3g} and "
+            f"{np.max(logits):.3g}, as probabilities do; if they are some, leave its last activation out.",
+            stacklevel=3,
+        )
     again = classifier(images[:1], training=False)
     if not np.allclose(logits[:1], again, rtol=1e-2, atol=1e-2 * np.ptp(logits), equal_nan=True):
         warnings.warn(
@@ -222,8 +246,10 @@ def check_search(solver: Any, start: Any) -> None:
 
 
 def check_logits(logits: tf.Tensor) -> None:
-    """Refuse probabilities: rows that are not negative and sum to one. Raises `InputError`."""
+    """Refuse NaN, infinity, and probabilities: rows that are not negative and sum to one. Raises `InputError`."""
     values = logits.numpy()
+    if not np.isfinite(values).all():
+        raise InputError("The classifier returns NaN or infinity for these images; its weights may hold some.")
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_ROUNDING):
         raise InputError(_NOT_LOGITS)
 
@@ -345,23 +371,25 @@ def _graph(model: Any, role: str, shape: Sequence[int] | None) -> keras.Model:
     _check_kind(model, role)
     if not _is_functional(model):
         return _shell(model, role, shape)
+    inputs, outputs = (getattr(model, f"_{which}_struct", None) for which in ("inputs", "outputs"))
     if len(model.inputs) != 1:
-        rest = ", ".join("label" for _ in model.inputs[1:])
+        largest = max(model.inputs, key=lambda one: math.prod(size or 1 for size in one.shape[1:]))
+        names = ["x" if one is largest else "label" for one in model.inputs]
+        taken = f"[{', '.join(names)}]"
+        if isinstance(inputs, dict):  # whose inputs are in the order of their keys
+            taken = f"{{{', '.join(f'{key!r}: {name}' for key, name in zip(sorted(inputs), names, strict=True))}}}"
         raise InputError(
             f"The {role} {model.name!r} has {len(model.inputs)} inputs, {model.input_shape}; it must have one: fix the "
-            f"others, x = keras.Input({tuple(model.inputs[0].shape[1:])}); keras.Model(x, {role}([x, {rest}]))."
+            f"others, x = keras.Input({tuple(largest.shape[1:])}); keras.Model(x, {role}({taken}))."
         )
-    if len(model.outputs) != 1:
-        raise InputError(
-            f"The {role} {model.name!r} has {len(model.outputs)} outputs, {model.output_shape}; it must have one: "
-            f"keras.Model({role}.inputs, {role}.outputs[0])."
-        )
+    _check_output(
+        model, role, model.outputs if outputs is None else outputs, f"keras.Model({role}.inputs, {role}.output"
+    )
     if not keras.backend.is_float_dtype(model.inputs[0].dtype):
         raise InputError(
             f"The {role} {model.name!r} takes {model.inputs[0].dtype}; it must take float32, which a gradient reaches: "
             f'keras.Input({tuple(model.inputs[0].shape[1:])}, dtype="float32").'
         )
-    inputs, outputs = (getattr(model, f"_{which}_struct", None) for which in ("inputs", "outputs"))
     if isinstance(inputs, dict) or isinstance(outputs, dict | list | tuple) or model.inputs[0].shape[0] is not None:
         return _shell(model, role, model.inputs[0].shape[1:])
     return model
@@ -373,18 +401,22 @@ def _is_functional(model: keras.Layer) -> bool:
 
 def _check_kind(model: Any, role: str) -> None:
     if hasattr(model, "classifier") and hasattr(model, "projector"):
-        needed = {"classifier": "defense.classifier", "generator": "defense.projector.generator"}
-        raise InputError(f"The {role} is a whole defence; give its {role}, {needed.get(role, 'E')}.")
+        needed = {"classifier": "classifier", "projector": "projector"}.get(role, f"projector.{role}")
+        raise InputError(f"The {role} is a whole defence; give its {role}, defense.{needed}.")
     if isinstance(model, keras.Layer):
         if not _is_functional(model):
             for name in {"generator": ("generator", "decoder"), "encoder": ("encoder",)}.get(role, ()):
                 if isinstance(getattr(model, name, None), keras.Layer):
                     raise InputError(f"The {role} is a {type(model).__name__}, which has one: give model.{name}.")
         return
-    kind = f"{type(model).__module__.split('.')[0]} {type(model).__name__}".removeprefix("builtins ")
-    said = f"The {role} is a {kind}; it must be a keras.Model"
+    said = f"The {role} is a {kind_of(model)}; it must be a keras.Model"
+    if isinstance(model, type):
+        raise InputError(f"The {role} is the class {model.__name__}; it must be a keras.Model, an object of a class.")
     if isinstance(model, str) or hasattr(model, "__fspath__"):
-        raise InputError(f"The {role} is a path, {str(model)!r}; load it: keras.saving.load_model({str(model)!r}).")
+        line = f"keras.saving.load_model({str(model)!r})"
+        if os.path.isdir(model):  # a SavedModel
+            line = f"keras.layers.TFSMLayer({str(model)!r}, call_endpoint='serve')"
+        raise InputError(f"The {role} is a path, {str(model)!r}; load it: {line}.")
     if hasattr(model, "signatures"):
         said += ', as keras.layers.TFSMLayer(folder, call_endpoint="serve") makes one of a SavedModel'
     elif callable(model) and type(model).__module__.partition(".")[0] in (
@@ -414,20 +446,40 @@ def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.
         )
     x = keras.Input(tuple(own), dtype="float32")
     try:
-        found = model(tf.nest.map_structure(lambda _: x, getattr(model, "_inputs_struct", x)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*unbuilt state", UserWarning)  # what is wrong with it is raised next
+            found = model(tf.nest.map_structure(lambda _: x, getattr(model, "_inputs_struct", x)))
     except Exception as error:  # whatever the model's own code raises
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(
-            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} ({said}); it "
+            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} "
+            f"({_reason(error)}); it "
             "must take one tensor of a fixed shape, and work inside a graph."
         ) from error
-    outputs = tf.nest.flatten(found)
-    if len(outputs) != 1:
+    _check_output(model, role, found, f"x = keras.Input({tuple(own)}); keras.Model(x, {role}(x)")
+    return keras.Model(x, tf.nest.flatten(found)[0], name=model.name)
+
+
+def _reason(error: Exception) -> str:
+    """What a model's own code raised, in a line, without what Keras says around it."""
+    said = re.sub("\x1b\\[[0-9]*m", "", str(error)).rpartition("Error encountered:")[2].strip()
+    said = re.sub(r"^Exception encountered when calling .*\s+", "", said).partition("\n\nArguments received")[0]
+    return " ".join(said.split())[:200] or type(error).__name__
+
+
+def _check_output(model: keras.Layer, role: str, outputs: Any, line: str) -> None:
+    """Refuse several outputs, and one that is not floating; `line` takes them of the model."""
+    flat = tf.nest.flatten(outputs)
+    if len(flat) != 1:
+        named = isinstance(outputs, dict)
+        shapes = {name: tuple(o.shape) for name, o in outputs.items()} if named else [tuple(o.shape) for o in flat]
+        one = next(iter(outputs)) if named else 0
         raise InputError(
-            f"The {role} {model.name!r} has {len(outputs)} outputs, {[tuple(o.shape) for o in outputs]}; it must have "
-            f"one: x = keras.Input({tuple(own)}); keras.Model(x, {role}(x)[0])."
+            f"The {role} {model.name!r} has {len(flat)} outputs, {shapes}; it must have one: {line}[{one!r}]), say."
         )
-    return keras.Model(x, outputs[0], name=model.name)
+    if not keras.backend.is_float_dtype(flat[0].dtype):
+        raise InputError(
+            f"The {role} {model.name!r} returns {flat[0].dtype}; it must return float32, of which there is a gradient."
+        )
 
 
 def _built_shape(model: keras.Layer) -> Shape | None:

@@ -63,7 +63,7 @@ def evaluate(
     settings: dict[str, dict] | None = None,
     thorough: bool = False,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Attack a defence in every way that is declared, and count what it still has right.
@@ -92,7 +92,7 @@ def evaluate(
     slow = () if thorough else (OWN,)
     spend = page.budget(bounds, given.images.shape[1:], searched, epsilons, settings=settings or {}, slow=slow)
     with TemporaryDirectory() as scratch:
-        options = Options("evaluate", "inc.evaluate(…)", seed=seed, out=out or Path(scratch), quiet=quiet)
+        options = Options("evaluate", "inc.evaluate(…)", seed=seed, out=Path(out or scratch), quiet=quiet)
         bench = Bench(parts, seed, made={OWN: defense})
         run = Run(options, given, bench, checkpoints={OWN: bench.digest(OWN)}, quick=False)
         page.page(run, spend, _cast(defense, parts))
