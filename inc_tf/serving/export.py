@@ -61,7 +61,7 @@ def export_named(
 
 def export(
     defense: InvertAndClassify,
-    directory: Path,
+    directory: str | Path,
     name: str,
     *,
     dtype: str = "float32",
@@ -93,7 +93,7 @@ def export(
         raise InputError(f"The name is {name!r}; it must be of letters, digits, '_', '.' and '-', for a URL.")
     check_whole(defense)
     facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
-    folder = directory / name
+    folder = Path(directory) / name
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
