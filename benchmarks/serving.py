@@ -67,7 +67,7 @@ def main(full: bool, out: Path) -> None:
                 for name in SEARCHES:
                     record.rows += measure(server, name, *images[name], batching, full)
         with serving(Path(folder)) as server:
-            refused = refuse(server, test.images[0].tolist(), 10_000 if full else 1000)
+            refused = refuse(server, "fast", test.images[0].tolist(), 10_000 if full else 1000)
     bounds = [products(checkpoints.load(parts[1]).generator, dtype) for dtype in ("float32", "bfloat16", "float16")]
     shown = table(record.rows)
     record.rows += [refused, *bounds]
@@ -135,10 +135,10 @@ def swapped(answers: Answers, distances: np.ndarray) -> int:
     return sum(int(np.argmin(np.abs(distances - distance)) != i) for i, distance in right)
 
 
-def refuse(server: Server, image: list, requests: int) -> dict:
-    """Send malformed requests; how each was answered, and the server's memory after a tenth of them and at the end."""
+def refuse(server: Server, name: str, image: list, requests: int) -> dict:
+    """Send model `name` malformed requests: how each was answered, and the server's memory early on and at the end."""
     good = json.dumps({"instances": [image]}).encode()
-    path = "/v1/models/fast:predict"
+    path = f"/v1/models/{name}:predict"
     before, rng = server.ask("POST", path, good), random.Random(0)
     statuses: dict[int, int] = {}
     silent = 0
@@ -146,7 +146,7 @@ def refuse(server: Server, image: list, requests: int) -> dict:
     for i in range(requests):
         if i == requests // 10:
             early = server.rss()
-        status, answer = server.ask(*malformed(rng, "fast", image))
+        status, answer = server.ask(*malformed(rng, name, image))
         statuses[status] = statuses.get(status, 0) + 1
         silent += not json.loads(answer).get("error")
     return {

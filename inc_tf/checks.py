@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ import tensorflow as tf
 
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
+
+_NOT_FINITE = "Images contain NaN or infinity; every value must be finite."
+_SMALL_PART = 1 / 255  # of the bounds' width, which images in [0, 1] have of [0, 255]
 
 
 class ChecksImages:
@@ -39,13 +43,34 @@ def as_images(images) -> tf.Tensor:
     try:
         images = tf.convert_to_tensor(images)
     except (TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
-        if isinstance(images, tf.data.Dataset):
-            raise InputError("Images are a tf.data.Dataset; give it to predict, or one batch of it.") from error
-        kind = f"{type(images).__module__.split('.')[0]} {type(images).__name__}".removeprefix("builtins ")
-        raise InputError(
-            f"Images are a {kind} of which no tensor can be made; they must be one array, float32 [N, H, W, C]."
-        ) from error
+        raise InputError(_no_tensor(images)) from error
+    if images.dtype == tf.string:
+        raise InputError("Images are strings; read the files they name into one array, float32 [N, H, W, C].")
     return tf.cast(images, tf.float32) if images.dtype == tf.float64 else images
+
+
+def _no_tensor(images) -> str:
+    """What is wrong with images of which no tensor can be made, and what would be right."""
+    if isinstance(images, tf.data.Dataset | Iterator):
+        return f"Images are a {kind_of(images)}; give it to predict, or one batch of it."
+    mended = ""
+    if isinstance(images, dict) and images:
+        mended = f": images[{next(iter(images))!r}], say"
+    elif isinstance(images, tuple) and len(images) == 2:
+        mended = ": images[0], where the second is labels"
+    elif isinstance(images, np.ndarray):
+        mended = ", as np.array(images.tolist(), np.float32) is where all have one shape"
+    return (
+        f"Images are a {kind_of(images)} of which no tensor can be made; they must be one array, "
+        f"float32 [N, H, W, C]{mended}."
+    )
+
+
+def kind_of(value) -> str:
+    """What a value is, in words: its library and its class."""
+    if isinstance(value, tf.data.Dataset):
+        return "tf.data.Dataset"
+    return f"{type(value).__module__.split('.')[0]} {type(value).__name__}".removeprefix("builtins ")
 
 
 def as_seed(seed) -> tf.Tensor:
@@ -61,10 +86,12 @@ def as_seed(seed) -> tf.Tensor:
 
 
 def check_scale(images: tf.Tensor, bounds: Bounds) -> None:
-    """Refuse images of another range than `bounds`; an attack's may leave it by a thousandth of its width."""
+    """Refuse NaN, infinity and another range than `bounds`, which an attack may leave by a thousandth of its width."""
     if not tf.executing_eagerly() or not len(images):
         return
     low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(_NOT_FINITE)
     slack = 1e-3 * (bounds[1] - bounds[0])
     if low < bounds[0] - slack or high > bounds[1] + slack:
         raise InputError(
@@ -130,10 +157,18 @@ def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds 
 
 @contextmanager
 def sentences_of_graphs() -> Iterator[None]:
-    """Raises what `check_images` says inside a graph as `InputError`, without TensorFlow's report on the graph."""
+    """Raises what `check_images` says inside a graph as `InputError`, without TensorFlow's report on the graph, and
+    what its cross-entropy says of a label.
+    """
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
+        if found := re.search(
+            r"label value of (-?\d+) which is outside the valid range of \[0, (\d+)\)", error.message
+        ):
+            raise InputError(
+                f"The labels contain {found[1]}; the classifier has classes 0 to {int(found[2]) - 1}."
+            ) from error
         if said := re.search(r"Images (contain NaN or infinity|have values outside \[[^]]*\])[^.\]]*\.", error.message):
             raise InputError(said[0]) from error
         raise
@@ -143,9 +178,13 @@ def check_form(images: tf.Tensor | tf.TensorSpec, shape: Sequence[int | None], b
     """What `check_images` refuses by shape and type alone."""
     wanted = "[N, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if images.shape.rank != 4:
-        raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}, a batch of them.")
+        mended = _reshaped(images.shape, shape)
+        raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}, a batch of them{mended}.")
     if shape[2] is not None and images.shape[3] != shape[2]:
-        raise InputError(f"Images have {images.shape[3]} channels (shape {_shape(images)}); they must have {shape[2]}.")
+        mended = _reshaped(images.shape, shape)
+        raise InputError(
+            f"Images have {images.shape[3]} channels (shape {_shape(images)}); they must have {shape[2]}{mended}."
+        )
     if any(size is not None and size != found for size, found in zip(shape, images.shape[1:], strict=True)):
         raise InputError(f"Images have shape {_shape(images)}; they must be {wanted}.")
     if images.shape[0] == 0:
@@ -156,9 +195,8 @@ def check_form(images: tf.Tensor | tf.TensorSpec, shape: Sequence[int | None], b
 
 
 def _check_values(images: tf.Tensor, bounds: Bounds | None) -> None:
-    not_finite = "Images contain NaN or infinity; every value must be finite."
     if not tf.executing_eagerly():
-        tf.debugging.assert_all_finite(images, not_finite)
+        tf.debugging.assert_all_finite(images, _NOT_FINITE)
         if bounds is not None:
             outside = f"Images have values outside [{bounds[0]:g}, {bounds[1]:g}]."
             tf.debugging.assert_greater_equal(images, tf.cast(bounds[0], images.dtype), outside)
@@ -166,12 +204,31 @@ def _check_values(images: tf.Tensor, bounds: Bounds | None) -> None:
         return
     low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(not_finite)
+        raise InputError(_NOT_FINITE)
     if bounds is not None and (low < bounds[0] or high > bounds[1]):
         raise InputError(
             f"Images have values from {low:g} to {high:g}; they must lie in [{bounds[0]:g}, {bounds[1]:g}]."
         )
+    if bounds is not None and 0 < high - low <= _SMALL_PART * (bounds[1] - bounds[0]):
+        warnings.warn(
+            f"The images' values lie between {low:.3g} and {high:.3g}, a small part of the bounds "
+            f"[{bounds[0]:g}, {bounds[1]:g}]; are they of another range?",
+            stacklevel=4,
+        )
 
 
-def _shape(images: tf.Tensor | tf.TensorSpec) -> list[int | None]:
-    return images.shape.as_list()
+def _shape(images: tf.Tensor | tf.TensorSpec) -> list[int | None] | str:
+    return "unknown" if images.shape.rank is None else images.shape.as_list()
+
+
+def _reshaped(found: tf.TensorShape, shape: Sequence[int | None]) -> str:
+    """The line of NumPy that makes images of `shape`, [H, W, C], of others, after a colon; nothing where none does."""
+    if found.rank == 3 and tuple(found) == tuple(shape):
+        return ": images[None]"
+    if found.rank == 3 and shape[2] == 1 and tuple(found[1:]) == tuple(shape[:2]):
+        return ": images[..., None]"
+    if found.rank == 4 and tuple(found[1:]) == (shape[2], *shape[:2]):
+        return ": np.transpose(images, (0, 2, 3, 1))"
+    if found.rank == 2 and None not in shape and found[1] == math.prod(shape):  # type: ignore[arg-type]
+        return f": np.reshape(images, {(-1, *shape)})"
+    return ""

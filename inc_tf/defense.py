@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -28,6 +29,9 @@ from inc_tf.saving import deserialized, serialized
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_NO_BATCH = "The data set of images is empty; it must hold at least one batch."
 
 
 class Classification(NamedTuple):
@@ -181,26 +185,57 @@ class InvertAndClassify(ChecksImages, keras.Model):
         )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Classification:
-        """`Classification` of arrays; as Keras's, and Ctrl-C stops it at once. Raises `InputError` as a call does."""
+        """`Classification` of arrays; as Keras's, and Ctrl-C stops it at once. Raises `InputError` as a call does.
+
+        A Python iterator gives batches of images, or tuples that begin with one; `steps` of them, or all.
+        """
         if batch_size is not None:
             check_count(batch_size=batch_size)
-        if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
-            raise InputError("The data set of images is empty; it must hold at least one batch.")
-        if not (isinstance(x, tf.data.Dataset | keras.utils.PyDataset) or hasattr(x, "__next__")):
-            x = as_images(x)
-            check_images(x, self.image_shape, self.bounds)
-            x = x.numpy()
-        predict = super().predict
+        if isinstance(x, Iterator) and not isinstance(x, keras.utils.PyDataset):
+            x, steps = self._gathered(itertools.islice(x, steps)), None
+        x, predict = self._checked(x), super().predict
         with sentences_of_graphs():
             return interruptible(lambda: predict(x, batch_size, verbose, steps, callbacks))
 
-    def evaluate(self, *args, **kwargs):
-        """As Keras's, on the logits. Raises `InputError` as a call does."""
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """As Keras's, on the logits. Raises `InputError` as a call does, and for labels that are missing or none."""
         with sentences_of_graphs():
-            return super().evaluate(*args, **kwargs)
+            return super().evaluate(self._checked(x), y, *args, **kwargs)
 
-    def save(self, *args, **kwargs) -> None:
-        """As Keras's. Raises `InputError` where two of its models share a weight, which loading would lose."""
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """As Keras's: what is trained is the classifier, on projections. Raises `InputError` as `evaluate` does."""
+        with sentences_of_graphs():
+            return super().fit(self._checked(x), y, *args, **kwargs)
+
+    def predict_on_batch(self, x) -> Classification:
+        """As Keras's. Raises `InputError` as a call does."""
+        return super().predict_on_batch(self._checked(x))
+
+    def _gathered(self, batches: Iterator) -> np.ndarray:
+        """The images of batches, float32 [N, H, W, C], as one array, which their projections will be too."""
+        found = [as_images(batch[0] if isinstance(batch, tuple) else batch) for batch in batches]
+        for images in found:
+            check_images(images, self.image_shape, self.bounds)
+        if not found:
+            raise InputError(_NO_BATCH)
+        return np.concatenate(found)
+
+    def _checked(self, x):
+        """Images as an array once they are checked; data sets and generators as they are, for the graph to check."""
+        if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
+            raise InputError(_NO_BATCH)
+        if isinstance(x, tf.data.Dataset | keras.utils.PyDataset | Iterator):
+            return x
+        images = as_images(x)
+        check_images(images, self.image_shape, self.bounds)
+        return images.numpy()
+
+    def save(self, filepath: str | Path, *args, **kwargs) -> None:
+        """As Keras's, to a .keras file. Raises `InputError` for another, an .h5 say, which cannot be loaded again, and
+        where two of its models share a weight, which loading would lose.
+        """
+        if Path(filepath).suffix != ".keras":
+            raise InputError(f"The file is {str(filepath)!r}; it must be a .keras file, 'defense.keras' say.")
         owners: dict[int, str] = {}
         for name, model in self._models():
             for weight in model.weights:
@@ -210,7 +245,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
                         f"one: give one of them a copy, copied = keras.models.clone_model({name}); "
                         f"copied.set_weights({name}.get_weights())."
                     )
-        super().save(*args, **kwargs)
+        super().save(filepath, *args, **kwargs)
 
     def _models(self) -> Iterator[tuple[str, keras.Model]]:
         """The models of its parts, by their role."""
@@ -228,6 +263,11 @@ class InvertAndClassify(ChecksImages, keras.Model):
                 "with it anyway."
             )
         super().compile(*args, jit_compile=False, **kwargs)
+        self.optimizer.build(self.trainable_variables)  # so that it is saved whole before `fit` too
+
+    def compile_from_config(self, config: dict) -> None:
+        """As Keras's, which leaves it out where `compile` is overridden: what was compiled is so when it is loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
     def export(self, filepath: str | Path, *args, input_signature=None, **kwargs) -> None:
         """As Keras's, also before the first call; `inc_tf.serving.export` writes what TensorFlow Serving takes."""
@@ -235,6 +275,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
         super().export(str(filepath), *args, input_signature=input_signature or images, **kwargs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if y is None:
+            raise InputError("There are no labels; give them after the images, integers [N].")
         return super().compute_loss(x, y, y_pred.logits, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

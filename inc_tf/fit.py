@@ -7,11 +7,12 @@ nothing of what it returns changes. Defences, projectors and attacks all ask her
 `inc_tf.checks`'s.
 """
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,24 +20,23 @@ import tensorflow as tf
 
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
-
-Shape = tuple[int, ...]
+from inc_tf.functional import (
+    PROBABILITIES,
+    REACHES,
+    Shape,
+    activation_of,
+    check_kind,
+    ending_of,
+    functional,
+    is_functional,
+    operation_behind,
+    tensor_before,
+)
 
 _SAMPLES = 32
 _ROUNDING = 0.02  # of a sum of probabilities, in bfloat16
 _FAR = 0.05  # of the bounds' width
 _FAR_SHARE = 0.25  # of the values of G(z) that may be further outside than that
-_REACHES = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "hard_tanh": (-1.0, 1.0)}
-_PROBABILITIES = {"softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid"}
-_PASSES_ON = (
-    keras.layers.Reshape,
-    keras.layers.Flatten,
-    keras.layers.Permute,
-    keras.layers.Dropout,
-    keras.layers.Cropping2D,
-    keras.layers.UpSampling2D,
-    keras.layers.Identity,
-)
 
 _loading = False
 
@@ -66,7 +66,7 @@ def fitted_classifier(
     Returns the model itself where nothing is to be done. Raises `InputError` for what is not such a model, for images
     of another shape, for NaN or infinity in its weights, and where it ends in a softmax or in several sigmoids.
     """
-    graph = _graph(classifier, "classifier", image_shape)
+    graph = functional(classifier, "classifier", image_shape)
     own, shape = graph.input_shape[1:], tuple(image_shape or graph.input_shape[1:])
     if len(graph.output_shape) == 4 and len(own) <= 1:
         raise InputError(
@@ -84,13 +84,15 @@ def fitted_classifier(
         mended = resized if len(own) == 3 and own[2] == shape[2] and None not in own else ""
         if own == (*shape[:2], 3) and shape[2] == 1:
             mended = f": x = keras.Input({shape}); keras.Model(x, classifier(keras.layers.Concatenate()([x, x, x])))"
+        if own == (*shape[:2], 1) and shape[2] == 3:
+            mended = f": x = keras.Input({shape}); keras.Model(x, classifier(keras.ops.image.rgb_to_grayscale(x)))"
         raise InputError(f"{whose} {shape}, the classifier takes {own}; they must be the same{mended}.")
     classes = math.prod(size or 0 for size in graph.output_shape[1:])
     if classes == 1:
         graph, after = _without_activation(graph), [*_flat(graph.output_shape[1:]), _TwoLogits(dtype="float32")]
     elif len(graph.output_shape) == 2 or classes == graph.output_shape[-1]:
         after = [] if len(graph.output_shape) == 2 else [keras.layers.Flatten(dtype="float32")]
-        if _ending(graph).activation in _PROBABILITIES:
+        if ending_of(graph).activation in PROBABILITIES:
             raise InputError(_NOT_LOGITS)
     else:
         raise InputError(
@@ -108,14 +110,18 @@ def fitted_generator(generator: keras.Layer) -> keras.Model:
     one size, for k unknown or zero, for NaN or infinity in its weights, and where no gradient of the image reaches the
     code.
     """
-    graph = _graph(generator, "generator", None)
+    graph = functional(generator, "generator", None)
     codes, images = graph.input_shape[1:], graph.output_shape[1:]
     maps = f"The generator maps {graph.input_shape} to {graph.output_shape}"
     if None in codes or not codes or sum(size != 1 for size in codes) > 1:
         said = " Were classifier and generator swapped?" if len(images) == 1 and len(codes) == 3 else ""
+        if codes == images:
+            said = " An autoencoder's decoder does, behind its encoder in inc.EncoderProjector(encoder, decoder)."
+        known = bool(codes) and None not in codes
+        k, reshaped = (math.prod(codes), tuple(codes)) if known else ("k", "(…)")
         raise InputError(
             f"{maps}; it must map codes (None, k) to images (None, H, W, C), k fixed, as "
-            f"keras.Sequential([keras.Input((k,)), keras.layers.Reshape((…)), generator]) does.{said}"
+            f"keras.Sequential([keras.Input(({k},)), keras.layers.Reshape({reshaped}), generator]) does.{said}"
         )
     if 0 in codes:
         raise InputError(f"The generator's codes have {codes[-1]} dimensions; they must have at least 1.")
@@ -123,7 +129,7 @@ def fitted_generator(generator: keras.Layer) -> keras.Model:
         images = _shape_of_one(graph, codes)
     if len(images) == 1:
         side = math.isqrt(images[0] or 0)
-        guess = f"{side}, {side}, 1" if side**2 == images[0] else "H, W, C"
+        guess = f"{side}, {side}, 1" if side > 1 and side**2 == images[0] else "H, W, C"
         raise InputError(
             f"{maps}; it must map codes to images (None, H, W, C): "
             f"keras.Sequential([generator, keras.layers.Reshape(({guess}))]) does."
@@ -150,7 +156,7 @@ def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -
 
     Without a generator it is only made a model of one input and one output. Raises `InputError` where it does not fit.
     """
-    graph = _graph(encoder, "encoder", generator.output_shape[1:] if generator else None)
+    graph = functional(encoder, "encoder", generator.output_shape[1:] if generator else None)
     if generator is None:
         return graph
     shape, latent_dim = generator.output_shape[1:], generator.input_shape[1]
@@ -166,17 +172,25 @@ def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -
 
 def fitted_network(network: keras.Layer) -> keras.Model:
     """`network`, of an untrained prior, as a keras.Model of one input and one output. Raises `InputError`."""
-    return _graph(network, "network", None)
+    return functional(network, "network", None)
 
 
 def check_projector(projector: keras.Layer) -> None:
     """Refuse what is not a projector, a generator or a classifier above all. Raises `InputError`."""
-    if _is_functional(projector) or not isinstance(projector, keras.Layer):
+    if is_functional(projector) or not isinstance(projector, keras.Layer):
         raise InputError(
             f"The projector is a {type(projector).__name__}; it must be a layer that projects, "
             "inc.LatentProjector(generator), say."
         )
-    _check_kind(projector, "projector")
+    check_kind(projector, "projector")
+    if "seed" not in (taken := inspect.signature(projector.call).parameters) and not any(
+        one.kind is one.VAR_KEYWORD for one in taken.values()
+    ):
+        raise InputError(
+            f"The projector is a {type(projector).__name__}, which takes no seed; it must be called as "
+            "projector(images, seed=None) -> inc.Projection, as inc.EncoderProjector(encoder, decoder) is, which makes "
+            "one of an autoencoder."
+        )
 
 
 def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bounds) -> None:
@@ -202,6 +216,12 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
         images = _check_range(generator, bounds, _codes(projector, generator, bounds))
     logits = classifier(images, training=False)
     check_logits(logits)
+    if np.min(logits) >= 0 and np.max(logits) <= 1 and np.ptp(logits) > 0:
+        warnings.warn(
+            f"The logits of the classifier {classifier.name!r} lie between {np.min(logits):.3g} and "
+            f"{np.max(logits):.3g}, as probabilities do; if they are some, leave its last activation out.",
+            stacklevel=3,
+        )
     again = classifier(images[:1], training=False)
     if not np.allclose(logits[:1], again, rtol=1e-2, atol=1e-2 * np.ptp(logits), equal_nan=True):
         warnings.warn(
@@ -222,8 +242,10 @@ def check_search(solver: Any, start: Any) -> None:
 
 
 def check_logits(logits: tf.Tensor) -> None:
-    """Refuse probabilities: rows that are not negative and sum to one. Raises `InputError`."""
+    """Refuse NaN, infinity, and probabilities: rows that are not negative and sum to one. Raises `InputError`."""
     values = logits.numpy()
+    if not np.isfinite(values).all():
+        raise InputError("The classifier returns NaN or infinity for these images; its weights may hold some.")
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1.0, atol=_ROUNDING):
         raise InputError(_NOT_LOGITS)
 
@@ -256,8 +278,8 @@ def _check_range(generator: keras.Model, bounds: Bounds, codes: tf.Tensor) -> tf
     if not np.isfinite(images).all():
         raise InputError(f"The generator {generator.name!r} makes NaN or infinity of the codes of a search.")
     values, (low, high) = np.asarray(images), bounds
-    ending = _ending(generator)
-    known = _REACHES.get(ending.activation or "")
+    ending = ending_of(generator)
+    known = REACHES.get(ending.activation or "")
     if known is not None:
         reach = sorted(ending.scale * end + ending.offset for end in known)
         if not np.allclose(reach, bounds, atol=1e-3 * (high - low)):
@@ -340,158 +362,12 @@ def _wrapped(graph: keras.Model, shape: Shape, before: list[keras.Layer], after:
     return keras.Model(images, x, name=graph.name)
 
 
-def _graph(model: Any, role: str, shape: Sequence[int] | None) -> keras.Model:
-    """`model` as a functional model of one input and one output."""
-    _check_kind(model, role)
-    if not _is_functional(model):
-        return _shell(model, role, shape)
-    if len(model.inputs) != 1:
-        rest = ", ".join("label" for _ in model.inputs[1:])
-        raise InputError(
-            f"The {role} {model.name!r} has {len(model.inputs)} inputs, {model.input_shape}; it must have one: fix the "
-            f"others, x = keras.Input({tuple(model.inputs[0].shape[1:])}); keras.Model(x, {role}([x, {rest}]))."
-        )
-    if len(model.outputs) != 1:
-        raise InputError(
-            f"The {role} {model.name!r} has {len(model.outputs)} outputs, {model.output_shape}; it must have one: "
-            f"keras.Model({role}.inputs, {role}.outputs[0])."
-        )
-    if not keras.backend.is_float_dtype(model.inputs[0].dtype):
-        raise InputError(
-            f"The {role} {model.name!r} takes {model.inputs[0].dtype}; it must take float32, which a gradient reaches: "
-            f'keras.Input({tuple(model.inputs[0].shape[1:])}, dtype="float32").'
-        )
-    inputs, outputs = (getattr(model, f"_{which}_struct", None) for which in ("inputs", "outputs"))
-    if isinstance(inputs, dict) or isinstance(outputs, dict | list | tuple) or model.inputs[0].shape[0] is not None:
-        return _shell(model, role, model.inputs[0].shape[1:])
-    return model
-
-
-def _is_functional(model: keras.Layer) -> bool:
-    return isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
-
-
-def _check_kind(model: Any, role: str) -> None:
-    if hasattr(model, "classifier") and hasattr(model, "projector"):
-        needed = {"classifier": "defense.classifier", "generator": "defense.projector.generator"}
-        raise InputError(f"The {role} is a whole defence; give its {role}, {needed.get(role, 'E')}.")
-    if isinstance(model, keras.Layer):
-        if not _is_functional(model):
-            for name in {"generator": ("generator", "decoder"), "encoder": ("encoder",)}.get(role, ()):
-                if isinstance(getattr(model, name, None), keras.Layer):
-                    raise InputError(f"The {role} is a {type(model).__name__}, which has one: give model.{name}.")
-        return
-    kind = f"{type(model).__module__.split('.')[0]} {type(model).__name__}".removeprefix("builtins ")
-    said = f"The {role} is a {kind}; it must be a keras.Model"
-    if isinstance(model, str) or hasattr(model, "__fspath__"):
-        raise InputError(f"The {role} is a path, {str(model)!r}; load it: keras.saving.load_model({str(model)!r}).")
-    if hasattr(model, "signatures"):
-        said += ', as keras.layers.TFSMLayer(folder, call_endpoint="serve") makes one of a SavedModel'
-    elif callable(model) and type(model).__module__.partition(".")[0] in (
-        "builtins",
-        "functools",
-        "__main__",
-        "tensorflow",
-    ):
-        said += f": keras.Sequential([keras.Input(shape), keras.layers.Lambda({role})]) makes one of a function"
-    raise InputError(f"{said}.")
-
-
-def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.Model:
-    """A functional model around a subclassed one, or around one whose input or output is no plain tensor."""
-    own = _built_shape(model) or shape
-    if own is None:
-        one = "k" if role == "generator" else "28, 28, 1"
-        if model.built:
-            raise InputError(
-                f"The {role} {model.name!r}, a {type(model).__name__}, does not say the shape of its input: "
-                f"keras.Sequential([keras.Input(({one},)), {role}]) does."
-            )
-        example = f"{role}(tf.zeros([1, {one}]))"
-        raise InputError(
-            f"The {role} {model.name!r}, a {type(model).__name__}, has not been built, so that the shape of its input "
-            f"is not known: call it once, {example}, and load its weights."
-        )
-    x = keras.Input(tuple(own), dtype="float32")
-    try:
-        found = model(tf.nest.map_structure(lambda _: x, getattr(model, "_inputs_struct", x)))
-    except Exception as error:  # whatever the model's own code raises
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f"The {role} {model.name!r}, a {type(model).__name__}, cannot be called on {(None, *own)} ({said}); it "
-            "must take one tensor of a fixed shape, and work inside a graph."
-        ) from error
-    outputs = tf.nest.flatten(found)
-    if len(outputs) != 1:
-        raise InputError(
-            f"The {role} {model.name!r} has {len(outputs)} outputs, {[tuple(o.shape) for o in outputs]}; it must have "
-            f"one: x = keras.Input({tuple(own)}); keras.Model(x, {role}(x)[0])."
-        )
-    return keras.Model(x, outputs[0], name=model.name)
-
-
-def _built_shape(model: keras.Layer) -> Shape | None:
-    """The shape of one example that a layer was built or called on; None where it was not, or on several tensors."""
-    built = (model.get_build_config() or {}).get("input_shape") if model.built else None
-    plain = isinstance(built, list | tuple) and all(size is None or isinstance(size, int) for size in built)
-    return tuple(built[1:]) if plain and built else None
-
-
-class _Ending(NamedTuple):
-    """The last activation of a model by name, None where it is not known, and the scale and offset that follow it."""
-
-    activation: str | None
-    scale: float
-    offset: float
-
-
-def _ending(model: keras.Model) -> _Ending:
-    tensor, scale, offset = model.outputs[0], 1.0, 0.0
-    while tensor is not None:
-        operation = _behind(tensor)
-        name = _activation(operation)
-        if _is_functional(operation):
-            inner = _ending(operation)
-            return _Ending(inner.activation, scale * inner.scale, scale * inner.offset + offset)
-        if isinstance(operation, keras.layers.Rescaling) and np.ndim(operation.scale) == np.ndim(operation.offset) == 0:
-            scale, offset = scale * operation.scale, scale * operation.offset + offset
-        elif not isinstance(operation, _PASSES_ON) and not (
-            isinstance(operation, keras.layers.Activation) and name == "linear"
-        ):
-            return _Ending(name, scale, offset)
-        tensor = _before(tensor)
-    return _Ending(None, scale, offset)
-
-
-def _activation(operation: Any) -> str | None:
-    """The name of the activation that an operation ends in; None where it has none or an unknown one."""
-    if isinstance(operation, keras.layers.Layer):
-        if isinstance(operation, keras.layers.Softmax):
-            return "softmax"
-        function = getattr(operation, "activation", None)
-        return getattr(function, "__name__", None)
-    name = type(operation).__name__.lower()  # an operation of keras.ops in a functional model
-    return name if name in _REACHES or name in _PROBABILITIES else None
-
-
-def _before(tensor: Any) -> Any:
-    """The one tensor that the operation behind a Keras tensor took; None where there were several."""
-    history = tensor._keras_history  # noqa: SLF001
-    taken = history.operation._inbound_nodes[history.node_index].input_tensors  # noqa: SLF001
-    return taken[0] if len(taken) == 1 else None
-
-
-def _behind(tensor: Any) -> Any:
-    """The operation that made a Keras tensor. Keras has no public way from a tensor back to it."""
-    return tensor._keras_history.operation  # noqa: SLF001
-
-
 def _without_activation(graph: keras.Model) -> keras.Model:
     """A binary classifier before its sigmoid, whose last bits a probability does not have."""
-    last, before = _behind(graph.outputs[0]), _before(graph.outputs[0])
-    if before is not None and _is_functional(last):
+    last, before = operation_behind(graph.outputs[0]), tensor_before(graph.outputs[0])
+    if before is not None and is_functional(last):
         return keras.Model(graph.inputs, _without_activation(last)(before), name=graph.name)
-    name = _activation(last)
+    name = activation_of(last)
     if name == "linear":
         return graph
     if name == "sigmoid" and before is not None:

@@ -11,10 +11,14 @@ import art  # noqa: F401
 import numpy as np
 import pytest
 import ray
+import tensorflow as tf
 
 import inc_tf as inc
 from inc_tf import attacks, data
 from inc_tf.attacks import METHODS
+
+# Most of the suite's time goes into making graphs, each of which runs for milliseconds: optimizing them does not pay.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")

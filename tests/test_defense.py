@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -76,7 +78,10 @@ GOOD = np.full((2, 28, 28, 1), 0.5, np.float32)
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (GOOD[0], r"shape \[28, 28, 1\]; they must be \[N, 28, 28, 1\]"),
+        (GOOD[0], r"shape \[28, 28, 1\]; they must be \[N, 28, 28, 1\], a batch of them: images\[None\]\."),
+        (GOOD[..., 0], r"shape \[2, 28, 28\]; .*: images\[\.\.\., None\]\."),
+        (GOOD.reshape(2, -1), r"shape \[2, 784\]; .*: np.reshape\(images, \(-1, 28, 28, 1\)\)\."),
+        (GOOD.transpose(0, 3, 1, 2), r"28 channels .*; they must have 1: np.transpose\(images, \(0, 2, 3, 1\)\)\."),
         (GOOD[:, :27], r"shape \[2, 27, 28, 1\]; they must be \[N, 28, 28, 1\]"),
         (np.repeat(GOOD, 3, axis=3), r"3 channels .*; they must have 1"),
         ((GOOD * 255).astype(np.uint8), r"uint8; they must be float32, scaled to \[0, 1\]"),
@@ -111,6 +116,59 @@ def test_a_data_set_of_bad_images_gets_the_sentence_alone(defense, entry, images
     bad = tf.data.Dataset.from_tensors((images, np.zeros(len(images), int)))
     with pytest.raises(InputError, match=f"^{sentence}$"):
         getattr(defense, entry)(bad, verbose=0)
+
+
+@pytest.mark.parametrize("entry", ["predict", "predict_on_batch", "evaluate", "fit"])
+def test_every_method_of_keras_says_what_is_wrong_with_an_array_of_images(defense, entry):
+    defense.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    labels = () if "predict" in entry else (np.zeros(2, int),)
+    for images, sentence in (
+        (GOOD[..., 0], r"shape \[2, 28, 28\]"),
+        (GOOD * 3, "from 1.5 to 1.5"),
+        (GOOD[:0], "empty"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            getattr(defense, entry)(images, *labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"), [(None, "There are no labels"), ([3, 11], "The labels contain 11; the")]
+)
+def test_evaluate_says_what_is_wrong_with_labels(classifier, labels, sentence):
+    defense = inc.InvertAndClassify(classifier, At([0.5, 0.5]))
+    defense.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(InputError, match=sentence):
+        defense.evaluate(GOOD, labels if labels is None else np.array(labels), verbose=0)
+
+
+def test_predicts_the_batches_of_a_python_generator(classifier):
+    defense = inc.InvertAndClassify(classifier, At([0.5] * 5))
+    batches = [GOOD, (GOOD[:1], np.zeros(1)), GOOD]
+    expected = defense.predict(np.concatenate([GOOD, GOOD[:1], GOOD]), verbose=0)
+    np.testing.assert_array_equal(defense.predict(iter(batches), verbose=0).logits, expected.logits)
+    three = inc.InvertAndClassify(classifier, At([0.5] * 3))
+    assert len(three.predict(itertools.cycle(batches), verbose=0, steps=2).predictions) == 3
+    with pytest.raises(InputError, match="Images have values from"):
+        defense.predict(iter([GOOD, 3 * GOOD]), verbose=0)
+
+
+def test_images_of_a_much_smaller_range_than_the_bounds_are_warned_of(classifier):
+    defense = inc.InvertAndClassify(classifier, At([0.5, 0.5]), bounds=(0, 255))
+    with pytest.warns(UserWarning, match=r"between 0 and 1, a small part of the bounds \[0, 255\]"):
+        defense(np.stack([np.zeros((28, 28, 1)), np.ones((28, 28, 1))]))
+
+
+def test_what_was_compiled_is_so_when_it_is_loaded(classifier, defense, digits, tmp_path):
+    model = inc.InvertAndClassify(classifier, defense.projector)
+    model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.save(tmp_path / "defense.keras")
+    few = digits.take(5)
+    loaded = keras.saving.load_model(tmp_path / "defense.keras")
+    found, expected = (one.evaluate(few.images, few.labels, verbose=0) for one in (loaded, model))
+    assert found == pytest.approx(expected)
+    with pytest.raises(InputError, match=r"defense.h5'; it must be a .keras file"):
+        model.save(tmp_path / "defense.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["defense.keras"]
 
 
 @pytest.mark.parametrize("threshold", [0, -1.0, float("nan")])
@@ -201,6 +259,11 @@ def test_predict_refuses_an_empty_batch(defense):
         ([[0.5], [0.5, 0.5]], "Images are a list of which no tensor can be made"),
         (None, "Images are a NoneType of which no tensor can be made"),
         (tf.data.Dataset.from_tensors(GOOD), "give it to predict, or one batch of it"),
+        (iter([GOOD]), "Images are a list_iterator; give it to predict, or one batch of it"),
+        ({"x": GOOD}, r"Images are a dict .*: images\['x'\], say"),
+        ((GOOD, np.zeros(2)), r"Images are a tuple .*: images\[0\], where the second is labels"),
+        (GOOD.astype(object), r"Images are a numpy ndarray .*, as np.array\(images.tolist\(\), np.float32\)"),
+        ("seven.png", "Images are strings; read the files they name"),
         (GOOD > 0.1, "Images are bool; they must be float32"),
     ],
 )

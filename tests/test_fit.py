@@ -76,6 +76,11 @@ class SubclassedTanh(Subclassed):
         return 2.0 * super().call(inputs) - 1.0
 
 
+class ThroughNumPy(Subclassed):
+    def call(self, inputs):
+        return super().call(inputs.numpy())
+
+
 class Noise(layers.Layer):
     def call(self, inputs):
         return inputs + tf.random.normal(tf.shape(inputs))
@@ -123,6 +128,12 @@ def of_a_name() -> keras.Model:
 def shared_layer() -> keras.Model:
     x, dense = layers.Input((K,)), layers.Dense(K)
     return keras.Model(x, generator()(dense(dense(x))))
+
+
+def of_a_label_and_a_code(named: bool) -> keras.Model:
+    label, code = layers.Input((1,), name="label"), layers.Input((K,), name="z")
+    x = layers.Dense(64, activation="sigmoid")(layers.Concatenate()([label, code]))
+    return keras.Model({"z": code, "label": label} if named else [label, code], layers.Reshape(SHAPE)(x))
 
 
 def unknown_size() -> keras.Model:
@@ -195,8 +206,20 @@ CLASSIFIERS = {
     "many sigmoids": (lambda: classifier(end=layers.Dense(CLASSES, activation="sigmoid")), PROBABILITIES),
     "two outputs": (
         lambda: to_many(lambda x: [layers.Dense(CLASSES)(x), x]),
-        r"has 2 outputs.*classifier\.outputs\[0\]",
+        r"has 2 outputs.*classifier\.output\[0\]",
     ),
+    "two named outputs": (
+        lambda: to_many(lambda x: {"logits": layers.Dense(CLASSES)(x), "features": x}),
+        r"has 2 outputs.*classifier\.output\['logits'\]",
+    ),
+    "to booleans": (
+        lambda: to_many(lambda x: layers.Dense(CLASSES)(x) > 0),
+        "returns bool; it must return float32",
+    ),
+    "NaN for every image": (lambda: classifier(layers.Lambda(lambda x: 0 * x / 0)), "returns NaN or infinity"),
+    "that a graph cannot have": (ThroughNumPy, r"cannot be called on .* \(.*'?numpy.*; it must take one tensor"),
+    "a class": (lambda: keras.Sequential, "is the class Sequential; it must be a keras.Model, an object"),
+    "a folder": (lambda: Path(__file__).parent, "load it: keras.layers.TFSMLayer"),
     "of other images": (lambda: classifier(shape=(9, 9, 1)), r"Resizing\(9, 9\)"),
     "of coloured images": (lambda: classifier(shape=(8, 8, 3)), r"layers.Concatenate\(\)\(\[x, x, x\]\)"),
     "of integers": (lambda: classifier(layers.Rescaling(1 / 255), dtype="uint8"), "takes uint8; it must take float32"),
@@ -227,12 +250,16 @@ GENERATORS = {
     "flat images": (lambda: generator(size=49), r"layers.Reshape\(\(7, 7, 1\)\)"),
     "NaN weights": (lambda: with_nan(generator()), "NaN or infinity in its weight"),
     "two inputs": (lambda: of_two([(K,), (1,)]), r"has 2 inputs.*keras.Model\(x, generator\(\[x, label\]\)\)"),
+    "a label and a code": (lambda: of_a_label_and_a_code(False), r"Input\(\(3,\)\).*generator\(\[label, x\]\)"),
+    "a named code": (lambda: of_a_label_and_a_code(True), r"generator\(\{'label': label, 'z': x\}\)"),
+    "of codes in rows": (lambda: generator(codes=(3, 2)), r"keras.Input\(\(6,\)\), keras.layers.Reshape\(\(3, 2\)\)"),
+    "judged": (lambda: keras.Sequential([generator(), layers.Flatten(), layers.Dense(1)]), r"Reshape\(\(H, W, C\)\)"),
     "draws noise": (lambda: generator(Noise(), layers.Activation("sigmoid")), "another image of the same code"),
     "normalizes over the batch": (of_a_batch, "draws noise or normalizes over the batch"),
     "of integers": (lambda: generator(dtype="int32"), "takes int32; it must take float32"),
     "no gradient": (lambda: generator(layers.Lambda(tf.round)), "no gradient with respect to its code"),
     "a VAE": (lambda: inc.models.mnist.vae(), "which has one: give model.generator"),
-    "an autoencoder": (lambda: keras.Sequential([encoder(), generator()]), "it must map codes"),
+    "an autoencoder": (lambda: keras.Sequential([encoder(), generator()]), r"inc.EncoderProjector\(encoder, decoder\)"),
     "a classifier": (classifier, "swapped"),
     "a function": (lambda: lambda codes: codes, "layers.Lambda"),
     "a compiled function": (lambda: tf.function(lambda codes: codes), "layers.Lambda"),
@@ -351,6 +378,7 @@ def test_attacks_on_classifiers_of_each_kind(attack):
     [
         ("seed", "a", "seed is 'a'; it must be a whole number"),
         ("seed", 1.5, "seed is 1.5; it must be a whole number"),
+        ("seed", True, "seed is True; it must be a whole number"),
         ("seed", [1, 2, 3], r"seed is \[1, 2, 3\]"),
         ("steps", 1.5, "steps is 1.5; it must be a whole number"),
         ("steps", None, "steps is None"),
@@ -359,6 +387,7 @@ def test_attacks_on_classifiers_of_each_kind(attack):
         ("step_size", "small", "step_size is 'small'; it must be a number"),
         ("norm", "l2", "norm is 'l2'; it must be a number"),
         ("epsilon", 10**400, "it must be a number"),
+        ("epsilon", "0.1", "epsilon is '0.1'; it must be a number"),
     ],
 )
 def test_attacks_settings_are_of_the_declared_types(attack, name, value, sentence):
@@ -519,6 +548,22 @@ def test_a_classifier_that_draws_is_warned_of():
         inc.InvertAndClassify(classifier(Noise()), projector())
 
 
+def test_probabilities_that_no_activation_names_are_warned_of():
+    hidden = classifier(layers.Flatten(), layers.Dense(CLASSES), end=layers.Lambda(tf.sigmoid))
+    with pytest.warns(UserWarning, match=r"logits .* lie between .*, as probabilities do"):
+        inc.InvertAndClassify(hidden, projector())
+
+
+def test_a_grey_classifier_behind_a_coloured_generator_works_by_the_line_that_is_said():
+    x = layers.Input((K,))
+    coloured = keras.Model(x, layers.Reshape((8, 8, 3))(layers.Dense(192, activation="sigmoid")(x)))
+    with pytest.raises(inc.InputError, match=r"classifier\(keras.ops.image.rgb_to_grayscale\(x\)\)"):
+        inc.InvertAndClassify(classifier(), projector(coloured))
+    x = keras.Input((8, 8, 3))
+    grey = keras.Model(x, classifier()(keras.ops.image.rgb_to_grayscale(x)))
+    assert inc.InvertAndClassify(grey, projector(coloured)).image_shape == (8, 8, 3)
+
+
 def test_a_generator_of_another_scale_is_warned_of():
     with pytest.warns(UserWarning, match="a small part of the bounds"):
         inc.InvertAndClassify(classifier(), projector(linear(0.5, 1.0)), bounds=(0, 255))
@@ -561,6 +606,10 @@ def test_takes_bounds_of_any_type():
         (lambda: inc.Nearest(5, candidates=3), "5 restarts of 3 candidates"),
         (lambda: inc.InvertAndClassify(classifier(), generator()), r"inc.LatentProjector\(generator\)"),
         (lambda: inc.EncoderProjector(generator(), encoder()), "swapped"),
+        (
+            lambda: inc.InvertAndClassify(classifier(), layers.Rescaling(1.0)),
+            r"The projector is a Rescaling, which takes no seed; .* inc.EncoderProjector\(encoder, decoder\)",
+        ),
         (lambda: projector(solver="adam"), r"The solver is 'adam'; it must be a solver of inc, inc.Adam\(\) say"),
         (lambda: projector(solver=inc.LBFGS), "it must be a solver of inc"),
         (lambda: projector(solver=keras.optimizers.Adam()), "it must be a solver of inc"),
@@ -576,6 +625,20 @@ def test_takes_bounds_of_any_type():
         (
             lambda: inc.to_foolbox(inc.InvertAndClassify(classifier(), projector()), "implicit"),
             "The stand-in is 'implicit'",
+        ),
+        (
+            lambda: inc.to_foolbox(inc.InvertAndClassify(classifier(), projector()), differentiable.implicit),
+            "The stand-in is <function implicit",
+        ),
+        (
+            lambda: differentiable.implicit(inc.InvertAndClassify(classifier(), projector()), seeds=3),
+            "seeds is 3; it must be whole numbers, one for each draw",
+        ),
+        (
+            lambda: differentiable.unrolled(
+                inc.InvertAndClassify(classifier(), inc.EncoderProjector(encoder(), generator()))
+            ),
+            "a EncoderProjector, has no solver",
         ),
         (lambda: export(classifier(), Path("models"), "name"), "it must be an inc.InvertAndClassify"),
         (lambda: inc.DeepImagePrior((8, 8, 1)), "The network is a tuple; it must be a keras.Model"),

@@ -163,7 +163,7 @@ def test_tutorial_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_extending_runs(tmp_path, monkeypatch):
+def test_extending_runs(tmp_path, monkeypatch, short_attacks):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     page = ROOT / "docs" / "extending.md"

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from inc_tf.checks import as_images, check_bounds, check_form, check_images, check_scale
+from inc_tf.checks import as_images, as_seed, check_bounds, check_form, check_images, check_scale
 from inc_tf.data import Bounds
 from inc_tf.errors import InputError
 from inc_tf.fit import check_logits, fitted_classifier
@@ -56,6 +56,8 @@ def on_any_model(attack: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 
 def _check_whole(name: str, value: Any) -> None:
     try:
+        if isinstance(value, bool):
+            raise TypeError(value)
         operator.index(value)
     except TypeError as error:
         raise InputError(f"{name} is {value!r}; it must be a whole number.") from error
@@ -76,7 +78,7 @@ def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
         return (
             fitted_classifier(classifier, images.shape[1:], "The images are") if images.shape.rank == 4 else classifier
         )
-    if not callable(classifier):
+    if not callable(classifier) or isinstance(classifier, type):
         raise InputError(f"The classifier is a {type(classifier).__name__}; it must be a keras.Model or a function.")
     return functools.partial(_logits, classifier)
 
@@ -98,20 +100,40 @@ def on_a_defense(*parts: str) -> Callable:
         @functools.wraps(make)
         def made(defense, **settings):
             check_whole(defense, *parts)
+            if "seeds" in settings:
+                settings["seeds"] = _as_seeds(settings["seeds"])
             classify = make(defense, **settings)
 
             def stand_in(images) -> tf.Tensor:
                 images = as_images(images)
                 if images.shape.rank is not None and images.shape[0] != 0:
-                    check_form(images, defense.image_shape, defense.bounds)
-                    check_scale(images, defense.bounds)
+                    images = images_of(defense, images)
                 return classify(tf.cast(images, tf.float32))
 
             return stand_in
 
+        made.makes_stand_in = True  # type: ignore[attr-defined]
         return made
 
     return decorate
+
+
+def images_of(defense: Any, images) -> tf.Tensor:
+    """What an attack shows a defence, as float32 [N, H, W, C]; rounding may have left the bounds by little.
+
+    Raises `InputError` for images of another form or range.
+    """
+    images = as_images(images)
+    check_form(images, defense.image_shape, defense.bounds)
+    check_scale(images, defense.bounds)
+    return tf.cast(images, tf.float32)
+
+
+def _as_seeds(seeds: Any) -> tuple[int, ...]:
+    values = as_seed(seeds).numpy()
+    if not values.size or not values.ndim:
+        raise InputError(f"seeds is {seeds!r}; it must be whole numbers, one for each draw, (0, 1, 2) say.")
+    return tuple(int(seed) for seed in values)
 
 
 def check_whole(defense: Any, *parts: str) -> None:
@@ -132,6 +154,8 @@ def check_number(**values: float) -> float:
     """The one value as a float; raises `InputError` for what is none."""
     ((name, value),) = values.items()
     try:
+        if isinstance(value, str | bool):
+            raise TypeError(value)
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} is {value!r}; it must be a number.") from error
@@ -234,8 +258,6 @@ def check_classifier(classifier: Classifier, images: tf.Tensor, *, gradient: boo
             f"The classifier maps images {images.shape.as_list()} to {logits.shape.as_list()}; "
             f"it must map them to logits, [{len(images)}, classes]."
         )
-    if not np.isfinite(logits).all():
-        raise InputError("The classifier returns NaN or infinity for these images; its weights may hold some.")
     check_logits(logits)
     if gradient and tape.gradient(logits, images) is None:
         raise InputError(

@@ -50,7 +50,7 @@ def straight_through(
     return classify
 
 
-@on_a_defense("generator")
+@on_a_defense("generator", "solver")
 def unrolled(
     defense: InvertAndClassify,
     *,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import keras
 import tensorflow as tf
 
-from inc_tf.attacks.checks import Classifier, check_whole
+from inc_tf.attacks.checks import Classifier, check_whole, images_of
 from inc_tf.defense import InvertAndClassify
 from inc_tf.errors import InputError
 
@@ -57,7 +57,8 @@ class Logits(keras.Model):
             raise InputError(
                 f"rejection is {rejection!r}; it must be one of {', '.join(map(repr, get_args(Rejection)))}."
             )
-        if stand_in is not None and not callable(stand_in):
+        made = callable(stand_in) and not hasattr(stand_in, "makes_stand_in") and not hasattr(stand_in, "projector")
+        if stand_in is not None and not made:
             raise InputError(
                 f"The stand-in is {stand_in!r}; it must be a function of images, "
                 "inc.attacks.differentiable.implicit(defense) say."
@@ -69,6 +70,12 @@ class Logits(keras.Model):
                 stacklevel=2,
             )
         self.defense, self.stand_in, self.rejection = defense, stand_in, rejection
+
+    def __call__(self, images, *args, **kwargs):
+        """As Keras's, which would bury what is wrong with the images in a report on the call's arguments."""
+        if not isinstance(images, keras.KerasTensor):
+            images = images_of(self.defense, images)
+        return super().__call__(images, *args, **kwargs)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -106,9 +113,17 @@ def to_art(
     where `Logits` does.
     """
     try:
+        from art.defences.preprocessor import Preprocessor
         from art.estimators.classification import TensorFlowV2Classifier
     except ModuleNotFoundError as error:
         raise InputError("to_art needs ART: pip install adversarial-robustness-toolbox.") from error
+
+    class Checks(Preprocessor):
+        """Changes nothing: it refuses images before ART puts them into a graph, which would bury the sentence."""
+
+        def __call__(self, x, y=None):
+            images_of(defense, x)
+            return x, y
 
     logits = Logits(defense, stand_in, rejection)
     return TensorFlowV2Classifier(
@@ -117,6 +132,7 @@ def to_art(
         input_shape=tuple(defense.image_shape),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         clip_values=defense.bounds,
+        preprocessing_defences=Checks(),
     )
 
 

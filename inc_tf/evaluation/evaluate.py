@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from inc_tf import data, zoo
-from inc_tf.attacks.checks import check_inputs
+from inc_tf.attacks.checks import check_inputs, check_number
 from inc_tf.checkpoints import sha256
+from inc_tf.checks import check_count
 from inc_tf.evaluation import page
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, Run
@@ -58,12 +59,12 @@ def evaluate(
     labels: np.ndarray,
     *,
     encoder: keras.Model | None = None,
-    epsilons: Sequence[float] = (),
+    epsilons: float | Sequence[float] = (),
     searched: int = 10,
     settings: dict[str, dict] | None = None,
     thorough: bool = False,
     seed: int = 0,
-    out: Path | None = None,
+    out: str | Path | None = None,
     quiet: bool = False,
 ) -> Evaluation:
     """Run every declared attack on a defence, and measure its accuracy under each.
@@ -73,7 +74,7 @@ def evaluate(
       images: clean test images, float32 [N, H, W, C] within the defence's bounds ([0, 1] for a classifier alone).
       labels: the true classes, integers [N].
       encoder: E, from images to the generator's codes, if there is one that the defence does not hold.
-      epsilons: ε of the ℓ∞ balls, in the images' own units; none: 0.1, 0.2 and 0.3 of the bounds' width.
+      epsilons: ε of the ℓ∞ balls, in the images' own units, or one; none: 0.1, 0.2 and 0.3 of the bounds' width.
       searched: on how many images to run the attacks that query a search; each image takes minutes on a slow search.
       settings: arguments of attacks by name, e.g. ``{"square": {"queries": 2000}}``.
       thorough: whether attacks on the defence's own search take all their declared steps and queries, which takes hours
@@ -85,6 +86,9 @@ def evaluate(
     Returns: the record, with a table and a plot; for a search on a generator, it also has the fast search on the same
     generator. Raises `InputError` for images, labels and a defence that do not fit one another.
     """
+    check_count(searched=searched)
+    given_epsilons = epsilons if isinstance(epsilons, Iterable) else [epsilons]
+    epsilons = [check_number(epsilon=epsilon) for epsilon in given_epsilons]
     bounds = getattr(defense, "bounds", (0.0, 1.0))
     given = data.Dataset("evaluate", "", np.asarray(images), np.asarray(labels), bounds)
     parts = _parts(defense, encoder, bounds)
@@ -92,7 +96,7 @@ def evaluate(
     slow = () if thorough else (OWN,)
     spend = page.budget(bounds, given.images.shape[1:], searched, epsilons, settings=settings or {}, slow=slow)
     with TemporaryDirectory() as scratch:
-        options = Options("evaluate", "inc.evaluate(…)", seed=seed, out=out or Path(scratch), quiet=quiet)
+        options = Options("evaluate", "inc.evaluate(…)", seed=seed, out=Path(out or scratch), quiet=quiet)
         bench = Bench(parts, seed, made={OWN: defense})
         run = Run(options, given, bench, checkpoints={OWN: bench.digest(OWN)}, quick=False)
         page.page(run, spend, _cast(defense, parts))

@@ -72,7 +72,7 @@ def export_named(
 
 def export(
     defense: InvertAndClassify,
-    directory: Path,
+    directory: str | Path,
     name: str,
     *,
     dtype: str = "float32",
@@ -109,7 +109,7 @@ def export(
         )
     check_whole(defense)
     facts = {"name": name, "dataset": dataset, "checkpoints": checkpoints or {}, **describe(defense, dtype)}
-    folder = directory / name
+    folder = Path(directory) / name
     made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

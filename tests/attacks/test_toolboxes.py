@@ -109,3 +109,23 @@ def test_says_that_it_runs_through_bpda(defense):
             make(defense)
     with pytest.raises(inc.InputError, match="rejection is 'failure'; it must be one of 'ignored', 'class'"):
         inc.to_foolbox(defense, implicit(defense), rejection="failure")
+
+
+@pytest.mark.filterwarnings("ignore:Without a stand-in")
+@pytest.mark.parametrize("convert", [inc.to_art, inc.to_foolbox], ids=["art", "foolbox"])
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda x: x[..., 0], r"^Images have shape \[8, 28, 28\]; they must be \[N, 28, 28, 1\], a batch"),
+        (lambda x: x.transpose(0, 3, 1, 2), "^Images have 28 channels"),
+        (lambda x: 255 * x, r"^Images have values from 0 to 255; they must lie in \[0, 1\]\.$"),
+        (lambda x: (255 * x).astype(np.uint8), "^Images are uint8"),
+        (lambda x: x[:0], "^The batch of images is empty"),
+        (lambda x: np.nan * x, "^Images contain NaN"),
+    ],
+)
+def test_bad_images_get_the_sentence_alone(defense, data, convert, spoil, sentence):
+    model = convert(defense)
+    images = spoil(data.images)
+    with pytest.raises(inc.InputError, match=sentence):
+        model.predict(images) if convert is inc.to_art else model(tf.constant(images))

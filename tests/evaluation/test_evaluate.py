@@ -93,6 +93,20 @@ def test_rejects_images_and_labels_that_do_not_fit(files, number):
 
 
 @pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epsilons": 2.0}, "epsilon is 2; it must be between 0"),
+        ({"epsilons": ["much"]}, "epsilon is 'much'; it must be a number"),
+        ({"searched": "3"}, "searched is '3'; it must be a whole number"),
+    ],
+)
+def test_rejects_settings_of_other_types(files, settings, sentence):
+    images, labels = np.full((2, 6, 6, 1), 0.5, np.float32), np.zeros(2, np.int64)
+    with pytest.raises(InputError, match=sentence):
+        inc.evaluate(load_file(files / "classifier.keras"), images, labels, quiet=True, **settings)
+
+
+@pytest.mark.parametrize(
     ("replaced", "sentence"),
     [
         ({"classifier": "nowhere.keras"}, "There is no file"),

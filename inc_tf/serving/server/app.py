@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from inc_tf.serving.server import rest
 from inc_tf.serving.server.batching import Batcher, Full
 from inc_tf.serving.server.bodies import Bodies, Held
-from inc_tf.serving.server.guard import Guard, account, error
+from inc_tf.serving.server.guard import LEFT, Guard, account, error
 from inc_tf.serving.server.limits import Limits
 from inc_tf.serving.server.metrics import Metrics
-from inc_tf.serving.server.models import AVAILABLE, LOADING, Model, Models
+from inc_tf.serving.server.models import AVAILABLE, LOADING, Model, Models, quiet
 from inc_tf.serving.server.rest import Refused
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class _Server:
             limits.waiting,
             lambda key, *observed: self.metrics.observe_batch(key[0].name, *observed),
         )
-        self.page_executor = ThreadPoolExecutor(1, thread_name_prefix="page")
+        self.page_executor = ThreadPoolExecutor(1, thread_name_prefix="page", initializer=quiet)
         self.page_turn = asyncio.Lock()
         self.visitors = 0
         self.metrics.waiting.set_function(lambda: len(self.batcher))
@@ -153,7 +153,7 @@ class _Server:
         try:
             await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                raise Refused(400, "The client left before its answer")
+                raise Refused(LEFT, "The client left before its answer")
             return working.result()
         finally:
             working.cancel()
@@ -306,13 +306,16 @@ async def _bug(request: Request, raised: Exception) -> Response:
 
 
 class _Page(StaticFiles):
-    """The page's files, which browsers ask for anew, so that page and server are of one version."""
+    """The page's files, which browsers ask for anew, so that page and server are of one version; always whole."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         account(scope).route = "page"
         if "\0" in path:
             raise HTTPException(404)
+        # Starlette refuses a range that it cannot serve in plain text, or without a word.
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
         answer = await super().get_response(path, scope)
+        del answer.headers["Accept-Ranges"]
         answer.headers["Cache-Control"] = "no-cache"
         return answer
 

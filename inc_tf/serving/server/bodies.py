@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
+from inc_tf.serving.server.guard import LEFT
 from inc_tf.serving.server.limits import Limits
 from inc_tf.serving.server.rest import Refused
 
@@ -76,8 +77,8 @@ class Bodies:
           request: its type must be JSON, where it says one.
           largest: bytes; None is `Limits.body`.
 
-        Raises `Refused`: 400 where the client left, 408 for a body that did not come in time, 413 for a large one, 415
-        for one that is compressed or not JSON, 429 where there is no memory for it.
+        Raises `Refused`: 408 for a body that did not come in time, 413 for a large one, 415 for one that is compressed
+        or not JSON, 429 where there is no memory for it, 499 where the client left.
         """
         largest = self._limits.body if largest is None else largest
         _check_headers(request, largest)
@@ -97,7 +98,7 @@ class Bodies:
                 why = "stalled, and others needed its memory" if held.given_up else "did not come in time"
                 raise Refused(408, f"The request's body {why}") from error
             if isinstance(error, ClientDisconnect):
-                raise Refused(400, "The client left before its body was whole") from error
+                raise Refused(LEFT, "The client left before its body was whole") from error
             raise
         return held
 

@@ -3,7 +3,6 @@
 Once a second `sweep` closes those that take longer than `Limits` says.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from inc_tf.serving.server.guard import HEADERS, error
 from inc_tf.serving.server.limits import Limits
 
 _READ = 2**13  # bytes that are parsed between two looks at other connections
@@ -20,7 +20,8 @@ _CHUNK = (
 )
 _HEADERS = 2**14  # bytes of a request's line and headers
 _GRACE = 5.0  # seconds by which the application's own time limit comes first
-_AT_SHUTDOWN = 2.0  # seconds in which a body must be whole once the server is to stop
+_AT_SHUTDOWN = 1.5  # seconds in which a body must be whole, or more of an answer read, once the server is to stop
+_OFTEN = 0.1  # seconds between two looks at that
 
 _HEAD, _BODY, _ANSWER = "head", "body", "answer"
 
@@ -107,18 +108,21 @@ class Connection(H11Protocol):
         self.loop.call_later(_AT_SHUTDOWN, self._abort_stalled)
 
     def _abort_stalled(self) -> None:
-        if self.stage() != _ANSWER or self.transport.is_closing():
+        unread = self._unsent_since is not None and self.loop.time() - self._unsent_since > _AT_SHUTDOWN
+        if unread or self.stage() != _ANSWER or self.transport.is_closing():
             self.transport.abort()
+        else:
+            self.loop.call_later(_OFTEN, self._abort_stalled)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "This is not a request of HTTP/1.1 as RFC 9112 has it")
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer in the application's place, and close."""
-        body = json.dumps({"error": message}).encode()
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        answer = error(status, message, {**HEADERS, "Connection": "close"})
+        head = h11.Response(status_code=status, headers=answer.raw_headers)
         try:
-            for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event))
         except h11.LocalProtocolError:  # an answer has begun
             self.transport.abort()

@@ -33,7 +33,7 @@ _ATTACKS = {
     "fgsm": "FGSM: one step",
     "bim": "BIM: {steps} steps",
     "pgd": "PGD: {steps} steps",
-    "implicit": "AutoPGD through the projection",
+    "implicit": "AutoPGD through the search",
 }
 """What the page offers, of `METHODS`, in its order and in its words."""
 _FIRST, _BREAKING = "pgd", "implicit"
@@ -180,12 +180,12 @@ class Demonstration:
             first = [int(np.flatnonzero(test.labels == c)[0]) for c in range(10)]
             more = [i for i in range(len(test)) if i not in first][: _SAMPLES - len(first)]
             chosen = [*first, *more]
-            return test.images[chosen], [int(test.labels[i]) for i in chosen]
+            return self._as_sent(test.images[chosen]), [int(test.labels[i]) for i in chosen]
         generator = self._defense.projector.generator
         stddev = getattr(getattr(self._defense.projector, "start", None), "stddev", 1.0)
         shape = [_SAMPLES, generator.input_shape[1]]
         made = generator(tf.random.stateless_normal(shape, [0, 0], stddev=stddev), training=False)
-        return np.clip(made.numpy(), *self.bounds), [None] * _SAMPLES
+        return self._as_sent(np.clip(made.numpy(), *self.bounds)), [None] * _SAMPLES
 
     def _choose_first(self) -> dict[str, Any]:
         """A sample that an attack on the classifier fools and the projection surely saves; the first, if none is so."""
@@ -224,6 +224,10 @@ class Demonstration:
             fooled = (right == wanted) & (alone.argmax(1) != wanted)
             sure = np.where(fooled & (behind.argmax(1) == wanted) & ~answer.rejected, behind[rows, wanted], 0)
             yield from ((int(i), epsilon) for i in np.argsort(-sure) if sure[i])
+
+    def _as_sent(self, images: np.ndarray) -> np.ndarray:
+        """The images in 8 bits, as the page sends them back: what an attack does to another may end otherwise."""
+        return np.concatenate([self._decoded(self._encoded(image)) for image in images])
 
     def _encoded(self, image: np.ndarray | tf.Tensor) -> str:
         return base64.b64encode(to_bytes(np.asarray(image), self.bounds).tobytes()).decode()

@@ -1,13 +1,13 @@
 """What every request passes: who may ask, what browsers are told, and what is counted and logged."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -28,7 +28,9 @@ HEADERS = {
 """Sent with every answer."""
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_LEFT = 499  # nginx's status for a client that closed its connection
+_HOST = re.compile(r"(?:\[([\da-f:.]+)\]|([\w.-]+))(?::\d*)?", re.ASCII | re.IGNORECASE)  # of a URL, with its port
+LEFT = 499
+"""nginx's status for a client that closed its connection before its answer."""
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         counted = scope["inc_tf.account"] = Account()
-        started, status, sent = time.monotonic(), _LEFT, 0
+        started, status, sent = time.monotonic(), LEFT, 0
 
         async def sending(message: Message) -> None:
             nonlocal status, sent
@@ -116,18 +118,17 @@ class Guard:
         origin = headers.get("origin")
         if origin is None:
             return None
-        address = urlsplit(origin).netloc if "://" in origin else ""
-        if address and (address.lower() == host.lower() or (self._hosts and _name(address) in self._hosts - _LOOPBACK)):
+        address = origin.partition("://")[2]
+        page = _name(address)
+        if page and (address.lower() == host.lower() or (self._hosts and page in self._hosts - _LOOPBACK)):
             return None
         return error(403, f"A page of {origin[:80]!r} may not ask this server")
 
 
 def _name(host: str) -> str:
     """A host without its port, in lower case; empty for what is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _print_line(scope: Scope, counted: Account, status: int, sent: int, seconds: float) -> None:

@@ -62,7 +62,7 @@ class Models:
       changed: called in that thread with each model's name and state, and with None where it is gone.
 
     Attributes:
-      all: by name. Entries are replaced, never changed.
+      all: by name. It is replaced, never changed, so that others may read it while this thread goes on.
       ready: whether each model that was there at first has been loaded or cannot be.
 
     Raises `InputError` for a folder without a model.
@@ -87,13 +87,19 @@ class Models:
         self._stopping.set()
 
     def _watch(self) -> None:
+        quiet()
         # A search is one chain of small operations, which loses a fifth of its time being handed between threads.
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+        said = ""
         while True:
+            wrong = ""
             try:
                 self._refresh()
             except Exception as error:  # a folder that cannot be read now may be later
-                print(f"{str(self._directory)!r} cannot be looked at: {error}", file=sys.stderr, flush=True)
+                wrong = f"{str(self._directory)!r} cannot be looked at: {error}"
+            if wrong and wrong != said:  # once, not every second
+                print(wrong, file=sys.stderr, flush=True)
+            said = wrong
             self.ready = True
             if self._stopping.wait(_EVERY):
                 return
@@ -101,13 +107,16 @@ class Models:
     def _refresh(self) -> None:
         found = latest_versions(self._directory)
         for name in set(self.all) - set(found):
-            del self.all[name]
+            self.all = {n: model for n, model in self.all.items() if n != name}
             self._changed(name, None)
             print(f"{name}: gone, no longer served", flush=True)
         for name, path in sorted(found.items()):
             if self._stopping.is_set():
                 return
-            facts = path.stat()
+            try:
+                facts = path.stat()
+            except OSError:  # gone since it was found
+                continue
             folder = (path, facts.st_ino, facts.st_mtime_ns)
             known = self.all.get(name)
             again = known and known.latest.state == END and time.monotonic() - known.tried > _AGAIN
@@ -131,15 +140,22 @@ class Models:
             print(f"{name} version {path.name}: available after {servable.seconds:.0f} s", flush=True)
 
     def _set(self, name: str, model: Model) -> None:
-        self.all[name] = model
+        self.all = {**self.all, name: model}
         self._changed(name, model)
+
+
+def quiet() -> None:
+    """No progress bars from this thread, since a log has no use for them; Keras keeps that setting by thread."""
+    import keras
+
+    keras.config.disable_interactive_logging()
 
 
 def latest_versions(directory: Path) -> dict[str, Path]:
     """The folder of the latest version of each model, by name."""
     latest: dict[str, Path] = {}
     for path in directory.glob("[!.]*/*"):
-        if path.name.isdecimal() and path.name.isascii() and path.is_dir():
+        if path.name.isdecimal() and path.name.isascii() and os.path.isdir(path):
             best = latest.get(path.parent.name, path)
             latest[path.parent.name] = max(best, path, key=lambda p: int(p.name))
     return latest

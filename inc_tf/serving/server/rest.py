@@ -22,10 +22,10 @@ SMALL = 2**16
 """Bytes of JSON that any value but an image may have."""
 
 _NUMBER = 48  # bytes of JSON that a number of an image may have, blanks around it included
+_MEMBERS = 64  # keys of a request's document, of which it needs three
 _SLICE = 0.002  # seconds of work between two looks at other requests
 _INT32 = np.iinfo(np.int32)
 _BLANK = re.compile(rb"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
 
 
 class Refused(Exception):
@@ -198,8 +198,10 @@ class _Reader:
                 raise self._wrong("Expecting property name enclosed in double quotes")
             key = self.value(SMALL)
             if key in known:
-                raise self._wrong(f"The key {shown(key)} is there twice")
+                raise _twice(key)
             known.add(key)
+            if len(known) > _MEMBERS:
+                raise Refused(400, f"JSON Parse error: the document has more than {_MEMBERS} keys")
             self._expect(b":")
             yield key
 
@@ -230,6 +232,23 @@ class _Reader:
 
     def _wrong(self, what: str, offset: int = 0) -> Refused:
         return Refused(400, f"JSON Parse error: {what}: char {self._at + offset}")
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these members. Raises `Refused` where two have the same key."""
+    document: dict[str, Any] = {}
+    for key, value in members:
+        if key in document:
+            raise _twice(key)
+        document[key] = value
+    return document
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _twice(key: str) -> Refused:
+    return Refused(400, f"JSON Parse error: The key {shown(key)} is there twice")
 
 
 def _too_long(longest: int) -> Refused:

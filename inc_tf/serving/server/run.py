@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import uvicorn
 
 from inc_tf.errors import InputError
@@ -48,7 +47,6 @@ def serve(
     Raises `InputError` where the address cannot be bound, there is no model, or too few files may be open.
     """
     listening = bound(host, port)
-    keras.config.disable_interactive_logging()  # a log has no use for progress bars
     warnings.filterwarnings("ignore", "Of the values of G")  # said when the defence was built
     with contextlib.closing(listening):
         _make_room_for_files(limits.connections + _BACKLOG + _OTHER_FILES)
@@ -84,11 +82,14 @@ def serve(
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens there, whose connections send at once. Raises `InputError` where it cannot be had."""
+    if not host:
+        raise InputError("--host is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every address that it has.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error  # a name's errors have others
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number and number > 0 else error  # a name's errors have others
         raise InputError(f"{_shown(host)}:{port} cannot be bound ({why}); choose another --host or --port.") from error
     # Inherited by every connection. asyncio sets it only on sockets that were made as TCP's by name, and without it an
     # answer's body waits 40 ms for the client to acknowledge its head.

@@ -12,6 +12,7 @@ import tensorflow as tf
 from inc_tf.errors import InputError
 from inc_tf.serving import export
 from inc_tf.serving.server.demonstration import Demonstration
+from inc_tf.serving.server.signatures import definitions
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 """The batch sizes that a graph with XLA in it is run at: each is compiled, so others are padded to the next."""
@@ -52,7 +53,8 @@ class Servable:
         self.range: tuple[float, float] = tuple(self.card["images"]["range"])
         self._loaded = tf.saved_model.load(str(folder))  # the signatures live as long as it does
         self._signatures = dict(self._loaded.signatures)
-        images = self._specs("serving_default")[0]["images"]
+        self._definitions = definitions(folder)
+        images = self._signatures["serving_default"].structured_input_signature[1]["images"]
         self.image_shape: tuple[int, ...] = tuple(images.shape[1:])
         self.dtype = np.dtype(images.dtype.as_numpy_dtype)
         graphs = [signature.graph.as_graph_def() for signature in self._signatures.values()]
@@ -79,24 +81,11 @@ class Servable:
         return {name: part.numpy()[:n] for name, part in answer.items()}
 
     def metadata(self) -> dict:
-        """What TensorFlow Serving answers to `/metadata`."""
-        signatures = {}
-        for name in self._signatures:
-            inputs, outputs = self._specs(name)
-            signatures[name] = {
-                "inputs": {key: _info(f"{name}_{key}:0", spec) for key, spec in inputs.items()},
-                "outputs": {key: _info(f"{key}:0", spec) for key, spec in outputs.items()},
-                "method_name": "tensorflow/serving/predict",
-                "defaults": {},
-            }
+        """What TensorFlow Serving answers to `/metadata`: its signatures as the SavedModel has them."""
         return {
             "model_spec": {"name": self.name, "signature_name": "", "version": str(self.version)},
-            "metadata": {"signature_def": {"signature_def": signatures}},
+            "metadata": {"signature_def": {"signature_def": self._definitions}},
         }
-
-    def _specs(self, name: str) -> tuple[dict[str, tf.TensorSpec], dict[str, tf.TensorSpec]]:
-        signature = self._signatures[name]
-        return signature.structured_input_signature[1], signature.structured_outputs
 
 
 def _compiled_by_size(function: Any) -> bool:
@@ -107,12 +96,3 @@ def _compiled_by_size(function: Any) -> bool:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} in a card, which JSON does not know")
-
-
-def _info(name: str, spec: tf.TensorSpec) -> dict:
-    """A TensorInfo as JSON has it: sizes are strings, and −1 any."""
-    kind = {"float32": "FLOAT", "float64": "DOUBLE"}.get(spec.dtype.name, spec.dtype.name.upper())
-    sizes = [] if spec.shape.rank is None else spec.shape.as_list()
-    dims = [{"size": str(-1 if size is None else size), "name": ""} for size in sizes]
-    shape = {"dim": dims, "unknown_rank": spec.shape.rank is None}
-    return {"dtype": f"DT_{kind}", "tensor_shape": shape, "name": name}

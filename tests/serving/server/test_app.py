@@ -9,14 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
+import uvicorn
 from click.testing import CliRunner
 from serving_clients import Server, ask, load, malformed, serving
 from serving_fuzz import under_fire
 
 from inc_tf.cli.main import main
+from inc_tf.errors import InputError
+from inc_tf.serving.server.connections import protocol
+from inc_tf.serving.server.limits import Limits
 from inc_tf.serving.server.run import bound
 
 pytestmark = pytest.mark.slow
@@ -77,6 +82,7 @@ def test_what_is_not_http_gets_a_400(server):
         head, body = answered(raw)
         assert head.startswith("HTTP/1.1 400 ")
         assert json.loads(body) == {"error": "This is not a request of HTTP/1.1 as RFC 9112 has it"}
+        assert "nosniff" in head
 
 
 def test_a_server_refuses_what_is_too_slow_or_too_much_and_finishes_what_it_began(models, tmp_path, image):
@@ -170,10 +176,13 @@ def test_stalled_bodies_make_room_for_others(models, tmp_path, image):
         ({"Host": "localhost.attacker.example"}, 421),
         ({"Host": "127.0.0.1@attacker.example"}, 421),
         ({"Host": "["}, 421),
+        ({"Host": "attacker.example@localhost"}, 421),
+        ({"Host": "localhost/attacker.example"}, 421),
         ({"Host": "localhost:9", "Origin": "http://localhost:9"}, 200),
         ({"Host": "localhost:9", "Origin": "http://localhost:10"}, 403),
         ({"Origin": "https://attacker.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Content-Type": "application/json; charset=utf-8"}, 200),
         ({"Content-Type": "text/plain"}, 415),
         ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
@@ -242,9 +251,26 @@ def test_another_method_is_told_which_there_are(server, method, path, allowed):
         assert json.loads(answer.read())["error"].startswith("Method Not Allowed")
 
 
+@pytest.mark.parametrize("range_", ["bytes=0-9", "bytes=99999999-", "no range"])
+def test_the_page_is_sent_whole(server, range_):
+    assert server.ask("GET", "/page.js", headers={"Range": range_}) == server.ask("GET", "/page.js")
+
+
 def test_a_demonstration_takes_64_kilobytes(server):
     status, answer = server.ask("POST", "/demonstrations/lm", b'{"image": "' + b"A" * 2**16 + b'"}')
     assert (status, json.loads(answer)["error"]) == (413, "The request's body is larger than 65536 bytes")
+
+
+def test_what_is_said_to_be_broken_is(server):
+    described = json.loads(server.ask("GET", "/demonstrations")[1])
+    broken = {model["name"]: (model["broken"], model["samples"]) for model in described if model["broken"]}
+    assert broken
+    for name, (told, samples) in broken.items():
+        wanted = {"attack": told["attack"], "epsilon": told["epsilon"], **samples[told["sample"]]}
+        _, answer = server.ask("POST", f"/demonstrations/{name}", json.dumps(wanted).encode())
+        last = json.loads(answer.splitlines()[-1])
+        assert last["accepted"]
+        assert np.argmax(last["defended"]) != wanted["label"]
 
 
 def test_chunks_of_a_byte_are_refused(server, image):
@@ -270,6 +296,7 @@ def test_what_nobody_waits_for_is_dropped(models, tmp_path, image):
             pass
         assert own.ask("POST", "/v1/models/adam:predict", json.dumps({"instances": [image]}).encode())[0] == 200
         assert metric(own, 'inc_images_total{model="adam"}') < 500
+        assert metric(own, 'inc_requests_total{model="adam",route="predict",status="499"}') == 1
 
 
 def test_the_metrics_tell_what_an_alert_needs(server, image):
@@ -326,6 +353,43 @@ def test_a_port_in_use_is_one_sentence(models):
         done = CliRunner().invoke(main, ["serve", str(models), "--port", str(port)])
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
     assert f"127.0.0.1:{port} cannot be bound (Address already in use)" in done.output
+
+
+def test_the_port_is_bound_before_tensorflow_is_there():
+    code = "import sys, inc_tf.serving.server; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("", "--host is empty; 127.0.0.1 is this machine alone"),
+        ("a" * 64 + ".example", "cannot be bound"),
+        ("203.0.113.1", "203.0.113.1:0 cannot be bound"),
+    ],
+)
+def test_an_address_that_is_none_of_ours_is_one_sentence(host, sentence):
+    with pytest.raises(InputError, match=sentence) as error:
+        bound(host, 0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_client_that_does_not_read_does_not_hold_the_shutdown():
+    async def long_answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        for more in [True] * 64 + [False]:
+            await send({"type": "http.response.body", "body": b" " * 2**20, "more_body": more})
+
+    config = uvicorn.Config(long_answer, http=protocol(Limits()), ws="none", lifespan="off", log_config=None)
+    server, listening = uvicorn.Server(config), bound("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    with socket.create_connection(listening.getsockname(), timeout=120) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert raw.recv(12) == b"HTTP/1.1 200"
+        server.should_exit = True
+        thread.join(60)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize(

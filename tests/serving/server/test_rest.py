@@ -82,6 +82,7 @@ def test_status_and_metadata(ask):
         assert images["dtype"] == "DT_FLOAT"
         assert [dim["size"] for dim in images["tensor_shape"]["dim"]] == ["-1", "28", "28", "1"]
         assert set(signatures["project"]["outputs"]) == {field.name for field in fields("project")}
+        assert signatures["serving_default"]["defaults"]["seed"]["int_val"] == [0]
         assert signatures["project"]["method_name"] == "tensorflow/serving/predict"
 
 
@@ -152,6 +153,11 @@ def test_a_wrong_pixel_is_quoted(server, image, pixel, sentence):
         ('{"x": "' + "x" * 2**16 + '", "instances": [IMAGE]}', "JSON Parse error: a value is longer than 65536 bytes"),
         ('{"instances": [IMAGE], "instances": [IMAGE]}', "JSON Parse error: The key instances is there twice"),
         ('{"x": 1, "x": 1, "instances": [IMAGE]}', "JSON Parse error: The key x is there twice"),
+        ('{"instances": [{"images": IMAGE, "seed": 1, "seed": 2}]}', "JSON Parse error: The key seed is there twice"),
+        (
+            json.dumps({str(i): i for i in range(65)})[:-1] + ', "instances": [IMAGE]}',
+            "JSON Parse error: the document has more than 64 keys",
+        ),
         ('{"instances": [IMAGE,]}', "JSON Parse error: Expecting value"),
         ('{"instances": [IMAGE] "x": 1}', "JSON Parse error: Expecting ','"),
         ('{"instances": [IMAGE]}x', "JSON Parse error: Extra data"),

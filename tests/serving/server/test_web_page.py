@@ -117,9 +117,10 @@ def test_what_it_shows_is_what_the_library_says(page, defenses, digits, name):
 def test_a_drawn_digit_is_attacked(page, defenses):
     page.get_by_label("Trained on").select_option("lm")
     page.get_by_role("button", name="Draw one").click()
-    pad = page.get_by_label("Drawing area")
-    pad.scroll_into_view_if_needed()
-    box = pad.bounding_box()
+    button = page.get_by_role("button", name="Attack and defend").bounding_box()
+    assert button["y"] + button["height"] <= page.viewport_size["height"]
+    box = page.get_by_label("Drawing area").bounding_box()
+    assert box["y"] >= 0
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.15 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.85 * box["height"], steps=5)

@@ -338,6 +338,7 @@ function setUpDrawing() {
     const open = $("drawing").hidden;
     $("drawing").hidden = !open;
     $("draw").setAttribute("aria-expanded", String(open));
+    if (open) $("controls").scrollIntoView({ block: "nearest" });
   });
 }
 
