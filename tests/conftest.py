@@ -17,8 +17,14 @@ import inc_tf as inc
 from inc_tf import attacks, data
 from inc_tf.attacks import METHODS
 
-# Most of the suite's time goes into making graphs, each of which runs for milliseconds: optimizing them does not pay.
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Most of the suite's time goes into making graphs that run for milliseconds: optimizing them does not pay. What is
+    marked `exact` is held to the bits that users get.
+    """
+    exact = item.get_closest_marker("exact") is not None
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not exact})
 
 
 @pytest.fixture(scope="session")

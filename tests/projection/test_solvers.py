@@ -162,6 +162,7 @@ def test_rows_without_a_finite_error_keep_their_first_code_and_say_so(name):
     assert np.isfinite(found.errors[finite]).all()
 
 
+@pytest.mark.exact
 @every_solver
 @pytest.mark.parametrize("few", [1, 3, 8])
 def test_a_few_images_are_projected_as_among_many(name, few, vae, digits):

@@ -188,7 +188,7 @@ def test_killed_run_carries_on_with_the_image_where_it_was(folder, tmp_path, mon
 
     few = ["--n", "2", "--steps", "50"]
     monkeypatch.setattr(inc.DeepImagePrior, "trajectory", dies)
-    assert run("table_2", folder, tmp_path, *few).exit_code == 1
+    assert run("table_2", folder, tmp_path, *few).exit_code == 130
     assert len(searched) == 4
     assert run("table_2", folder, tmp_path, *few).exit_code == 0
     # Two images under four attacks, each searched for once.

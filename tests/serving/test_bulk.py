@@ -20,7 +20,7 @@ from inc_tf.data.image_files import decode
 from inc_tf.errors import InputError
 from inc_tf.serving import bulk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 N = 10
 HERE = {"PYTHONPATH": str(Path(inc.__file__).parents[1])}

@@ -21,6 +21,8 @@ from inc_tf.errors import InputError
 from inc_tf.models import celeba
 from inc_tf.serving import export
 
+pytestmark = pytest.mark.exact
+
 SEED = 3
 
 CHILD = """

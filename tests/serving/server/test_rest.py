@@ -9,7 +9,7 @@ import tensorflow as tf
 from inc_tf.serving.answer import fields
 from inc_tf.serving.server import rest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 PREDICT = "/v1/models/adam:predict"
 
