@@ -275,5 +275,5 @@ def test_shipped_checkpoint_is_intact_and_measures_what_its_card_says(name):
 
 def test_rejects_checkpoint_that_measures_something_else(folder):
     checkpoints.save(mnist.classifier(), "digits-classifier", {"metrics": json.loads(CARD.read_text())["metrics"]})
-    with pytest.raises(InputError, match=r"where its card says 0.99"):
+    with pytest.raises(InputError, match=r"but its card says 0.99"):
         recipes.remeasure("digits-classifier")

@@ -21,7 +21,7 @@ from inc_tf.cli.options import FILE, JSON, show_written
     "--width", type=int, help="Filters of each convolution; BEGAN has 128 in the paper.  [default: the recipe's]"
 )
 @click.option(
-    "--mixed-precision", is_flag=True, help="Compute in bfloat16; the weights that ship were trained in float32."
+    "--mixed-precision", is_flag=True, help="Compute in bfloat16; the saved model computes in float32 either way."
 )
 @click.option(
     "--strategy",

@@ -13,17 +13,17 @@ from inc_tf.training import loop
 
 
 class Adversary(Protocol):
-    """Whom a classifier is trained against: it finds something at each step, and adds a loss on what it found."""
+    """The opponent in adversarial training: it finds examples before each step, and adds a loss on them."""
 
     variables: list[keras.Variable]
-    """What it carries on from step to step."""
+    """Its state, which it carries from step to step."""
 
     def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """What it found against the classifier as it is at step `t`, with the batch of that step; tensors [N, …]."""
+        """The examples it finds against the classifier at step `t`, for that step's batch; tensors [N, …]."""
         ...
 
     def loss(self, *found: tf.Tensor) -> tuple[tf.Tensor, loop.Scalars]:
-        """The loss on what was found, a differentiable scalar, and scalars to log."""
+        """The loss on these examples, a differentiable scalar, and scalars to log."""
         ...
 
 
@@ -51,9 +51,9 @@ def train(
       average: the momentum of the exponential average of the weights that the model ends with; None: no average.
       mirror: flip each image left to right with probability ½.
       noise: σ of the Gaussian noise that is added to each image, in the images' own units (Cohen et al., 2019).
-      adversary: adds its loss on what it finds before each step.
+      adversary: adds its loss on the examples that it finds before each step.
 
-    `settings` and `directory` are `loop.run`'s. The layers' own regularisation joins the loss.
+    `settings` and `directory` are `loop.run`'s. The layers' own regularisation is added to the loss.
     """
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, steps) if decay else learning_rate
     optimizer = keras.optimizers.Adam(rate, use_ema=average is not None, ema_momentum=average or 0.99)

@@ -34,7 +34,7 @@ def train(
     """Train `model`, (x_t, t) → noise, in place by Adam, on times from 1 to T. Returns the seconds taken.
 
     Args:
-      learning_rate: at first; it falls to 0 along a cosine.
+      learning_rate: the initial learning rate; it falls to 0 along a cosine.
       average: the momentum of the exponential average of the weights that the model ends with.
 
     `settings` and `directory` are `loop.run`'s.
@@ -92,6 +92,6 @@ def _noised(images: tf.Tensor, seed: tf.Tensor, bounds: Bounds) -> tuple[tf.Tens
 
 
 def _errors(model: keras.Model, noised: Sequence[tf.Tensor], training: bool) -> tf.Tensor:
-    """The mean squared error of each image's noise, [N], of what `_noised` returns."""
+    """The mean squared error of the predicted noise of each image, [N], for the images that `_noised` returns."""
     images, times, noise = noised
     return tf.reduce_mean(tf.math.squared_difference(model([images, times], training=training), noise), axis=[1, 2, 3])

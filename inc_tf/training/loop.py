@@ -1,7 +1,7 @@
-"""The one training loop: progress, TensorBoard, and a state on disk from which the same command carries on.
+"""The training loop that all recipes share: progress, TensorBoard, and a state on disk from which a run resumes.
 
-What a step does belongs to the recipes beside this file. A step is a function of its number alone (batches and noise
-are drawn from the seed and that number), so that a resumed run takes the same steps as an uninterrupted one.
+The recipes beside this file define the steps. A step depends on its number alone (batches and noise are drawn from the
+seed and that number), so a resumed run takes the same steps as an uninterrupted one.
 """
 
 import json
@@ -27,10 +27,10 @@ LOG_EVERY = 100
 
 SAVE_SECONDS = 30.0
 
-_LEAST_STATES = 20  # of a run, so that one of 200 steps has a state every 10
+_LEAST_STATES = 20  # in a run, so a run of 200 steps has a state every 10
 
 _STATES = "state"
-_HISTORY = "history.jsonl"  # what TensorBoard shows, in a form that needs no reader of its own
+_HISTORY = "history.jsonl"  # the scalars of TensorBoard's log, in a form that needs no special reader
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
@@ -47,26 +47,27 @@ def run(
     log_every: int = LOG_EVERY,
     validate: Callable[[int], dict[str, float]] | None = None,
 ) -> float:
-    """Call ``step(t)`` for t = 0 … steps − 1, or from where `directory` says that an earlier call was stopped.
+    """Call ``step(t)`` for t = 0 … steps − 1, or from the step at which an earlier call with this `directory` stopped.
 
     Args:
-      step: takes the step's number, returns scalars to log.
-      state: what a step changes: ``model.variables`` (with the seeds of its dropout) and ``optimizer.variables``.
-      settings: what the run is; a directory that holds a run of other settings is refused with `InputError`.
-      steps: the number of steps in all.
-      directory: gets `settings.json`, `state/`, `tensorboard/` and the scalars again as `history.jsonl`.
-      save_every: steps between two calls of `validate`, and the most between two states; a short run has twenty states.
-      save_seconds: the most seconds between two states, but for those of the step under way.
+      step: takes the step's number and returns scalars to log.
+      state: the variables that a step changes: ``model.variables`` (with the seeds of its dropout) and
+        ``optimizer.variables``.
+      settings: describe the run; a directory that holds a run with other settings is refused.
+      steps: the total number of steps.
+      directory: receives `settings.json`, `state/`, `tensorboard/`, and the scalars once more as `history.jsonl`.
+      save_every: steps between two calls of `validate`, and at most so many between two states; a short run has twenty
+        states.
+      save_seconds: seconds between two states, at most, apart from the step in progress.
       log_every: steps between two entries of TensorBoard's log.
-      validate: takes the number of steps done, returns further scalars to log; may log images of its own.
+      validate: takes the number of completed steps and returns more scalars to log; it may also log images.
 
-    Each state is written whole or not at all, and the one before it is kept: where the newest cannot be read, the run
-    carries on from the other, with a warning. Of several workers each calls this; all carry on from the chief's state,
-    and the chief alone writes and validates.
+    Each state is written completely or not at all, and the one before it is kept: if the newest cannot be read, the run
+    resumes from the other, with a warning. With several workers, each calls this function; all resume from the chief's
+    state, and only the chief writes and validates.
 
-    Returns:
-      The seconds that the steps took, over all calls. Raises `InputError` where none of the states can be read, and
-      where another worker was lost.
+    Returns: the seconds that the steps took, over all calls. Raises `InputError` if the directory holds a run with
+    other settings, if none of the states can be read, or if another worker was lost.
     """
     chief = is_chief()
     _claim(directory, settings, chief)
@@ -108,7 +109,7 @@ def run(
 
 
 def history(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
-    """What `run` logged in `directory`: the numbers of steps done, as `"step"`, and each scalar of `names` at them."""
+    """The log that `run` left in `directory`: step numbers as `"step"`, and each scalar of `names` at those steps."""
     logged: dict[int, dict[str, float]] = {}
     for row in _rows(directory):
         logged.setdefault(row["step"], {}).update(row)
@@ -119,9 +120,9 @@ def history(directory: Path, names: Sequence[str]) -> dict[str, list[float]]:
 def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[..., Scalars]:
     """`update` as one graph, on every replica of the `tf.distribute` strategy in scope.
 
-    Every replica is given the whole batch: it takes its own `share`, divides its loss by the number of `replicas`,
-    since Keras's optimizers add the replicas' gradients up, and answers `means` of what it logs. So a step is the same
-    however many share it, but for rounding.
+    Every replica receives the whole batch. It takes its own `share`, divides its loss by the number of `replicas`,
+    since Keras's optimizers sum the replicas' gradients, and returns `means` of its scalars. A step is therefore the
+    same for any number of replicas, except for rounding.
     """
     strategy = tf.distribute.get_strategy()
 
@@ -135,7 +136,7 @@ def compiled(update: Callable[..., Scalars], *, jit: bool = False) -> Callable[.
 
 
 def is_chief() -> bool:
-    """Whether this process is the only one, or the one of several workers that writes."""
+    """Whether this process is the only worker, or the one of several that writes."""
     cluster = tf.distribute.get_strategy().cluster_resolver
     if not cluster or not cluster.task_type:
         return True
@@ -143,30 +144,30 @@ def is_chief() -> bool:
 
 
 def outputs(model: keras.Model, images: np.ndarray, batch_size: int = 500) -> np.ndarray:
-    """What `model` answers for images, [N, …], on this worker alone; `predict` would wait for the others."""
+    """The outputs of `model` for images, [N, …], on this worker alone; `predict` would wait for the others."""
     starts = range(0, len(images), batch_size)
     return np.concatenate([model(images[i : i + batch_size], training=False).numpy() for i in starts])
 
 
 def replicas() -> int:
-    """How many share a batch."""
+    """The number of replicas that share a batch."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def share(rows: tf.Tensor) -> tf.Tensor:
-    """This replica's part of a batch, whose size `Batches` has checked."""
+    """This replica's part of a batch; `Batches` has checked that the size divides."""
     size = rows.shape[0] // replicas()
     first = size * tf.distribute.get_replica_context().replica_id_in_sync_group
     return rows[first : first + size]
 
 
 def means(scalars: Scalars) -> Scalars:
-    """The replicas' means, the same on each."""
+    """The means over all replicas, the same on each."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, scalars)
 
 
 class Batches:
-    """The indices of each step's batch: every epoch a fresh permutation, its ragged end left out."""
+    """The indices of each step's batch: a new permutation for every epoch, without its incomplete last batch."""
 
     def __init__(self, n: int, batch_size: int, seed: int):
         if not 1 <= batch_size <= n:
@@ -186,14 +187,14 @@ class Batches:
 
 
 class _States:
-    """The states of `saved` in `folder`, `ckpt-<steps done>`: the newest and the one before it."""
+    """The states of `saved` in `folder`, named `ckpt-<completed steps>`: the newest and the one before it."""
 
     def __init__(self, folder: Path, saved: tf.train.Checkpoint):
         self.folder, self.saved = folder, saved
         self._newest: str | None = None
 
     def restore(self) -> None:
-        """Restore the newest state that can be read, if there is any."""
+        """Restore the newest readable state, if there is one."""
         states, reason = _states(self.folder), ""
         for name in states:
             try:
@@ -229,7 +230,7 @@ class _States:
 
 
 def _states(folder: Path) -> list[str]:
-    """The names of the states in `folder`, newest first, of which a file at least is there."""
+    """The names of the states in `folder`, newest first, including incomplete ones."""
     numbers = {path.name.partition(".")[0].removeprefix("ckpt-") for path in folder.glob("ckpt-*.*")}
     return [f"ckpt-{number}" for number in sorted((int(one) for one in numbers if one.isdecimal()), reverse=True)]
 
@@ -258,13 +259,13 @@ def _claim(directory: Path, settings: dict, chief: bool) -> None:
 
 
 class _Log:
-    """Scalars for TensorBoard and for `history`, in `directory`; None where another worker writes them."""
+    """Scalars for TensorBoard and for `history`, in `directory`; None if another worker writes them."""
 
     def __init__(self, directory: Path | None, first: int):
         self.path = None
         if directory:
             self.path = directory / _HISTORY
-            # A resumed run takes again, and logs again, the steps after its state.
+            # A resumed run repeats the steps after its state, and logs them again.
             write_text(self.path, "".join(_line(row) for row in _rows(directory) if row["step"] <= first))
 
     def add(self, scalars: dict[str, float], step: int) -> None:
@@ -280,7 +281,7 @@ def _line(row: dict) -> str:
 
 
 def _rows(directory: Path) -> list[dict]:
-    """The rows of the history in `directory`, without what a crash cut short or damaged."""
+    """The rows of the history in `directory`, without lines that a crash cut short or damaged."""
     path, rows = directory / _HISTORY, []
     for line in path.read_text(errors="replace").splitlines(keepends=True) if path.exists() else []:
         with suppress(ValueError):

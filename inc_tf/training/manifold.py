@@ -1,7 +1,8 @@
 """Training against the overpowered attack: section 4.3, eqs. (4) to (6), (10) and (11).
 
-The classifier keeps its loss on the data, and gains one on pairs that lie close on the generator's range and that it
-tells apart. The pairs are `inc_tf.attacks.overpowered_pairs`'s, found against the classifier as it is at each step.
+To its loss on the data, the classifier adds one on pairs of images that are close together on the generator's range
+but that it classifies differently. The pairs are those of `inc_tf.attacks.overpowered_pairs`, found against the
+classifier at each step.
 """
 
 from pathlib import Path
@@ -35,16 +36,16 @@ def train(
     directory: Path,
     **arguments,
 ) -> float:
-    """Train `model` as `classifier.train` does with `arguments`, each step also on pairs; returns the seconds taken.
+    """Train `model` as `classifier.train` does with `arguments`, and on pairs in each step; returns the seconds taken.
 
     Args:
       generator: the checkpoint whose range the pairs lie on: a model with a `generator`.
-      eta: η, the distance that a pair keeps to.
-      mu: μ, the weight of the pairs' loss beside the cross-entropy on the data.
-      pairs: in a step.
-      attack_steps: of the search before each training step; 500 in the paper.
-      lifetime: the training steps for which a pair is searched on from where it was, before a new one takes its place;
-        1 in the paper: every step starts new ones. The pairs are replaced in turn.
+      eta: η, the largest distance within a pair.
+      mu: μ, the weight of the pairs' loss relative to the cross-entropy on the data.
+      pairs: number of pairs in a step.
+      attack_steps: steps of the search before each training step; 500 in the paper.
+      lifetime: for how many training steps the search for a pair continues before a new pair replaces it; 1 in the
+        paper, where every step starts new ones. The pairs are replaced in turn.
 
     `settings` and `directory` are `loop.run`'s. Raises `InputError` for η, μ or a number that is not above 0.
     """

@@ -1,6 +1,6 @@
-"""Training against PGD (Madry et al., 2018): the control beside which a defence's robustness is read.
+"""Training against PGD (Madry et al., 2018): the control with which a defence's robustness is compared.
 
-Not in the paper. The classifier keeps its loss on the data, and gains one on the images that PGD makes of each batch.
+Not in the paper. To its loss on the data, the classifier adds one on the images that PGD makes from each batch.
 """
 
 import math
@@ -32,15 +32,16 @@ def train(
     directory: Path,
     **arguments,
 ) -> float:
-    """Train `model` as `classifier.train` does with `arguments`, each step also on PGD's images; returns the seconds.
+    """Train `model` as `classifier.train` does with `arguments`, and on PGD's images; returns the seconds taken.
 
     Args:
       epsilon: ε of the ℓ∞ ball.
-      attack_steps: of PGD; Madry et al.'s 40.
-      ramp: the training steps over which ε grows to its size; a network that meets all of it at once may not learn.
-      growth: the training steps over which the attack grows to its steps: weak ones cost little and teach enough at
-        first (Wong et al., 2020), but a network that meets no others learns to deceive them.
-      mu: μ, the weight of the loss on the adversarial images beside that on the data.
+      attack_steps: steps of PGD; 40 in Madry et al.
+      ramp: the number of training steps over which ε grows to its full size; a network that faces all of it from the
+        start may not learn.
+      growth: the number of training steps over which the attack grows to `attack_steps`: a weak attack costs little and
+        is enough at first (Wong et al., 2020), but a network that faces no other learns to deceive it.
+      mu: μ, the weight of the loss on the adversarial images relative to that on the data.
 
     `settings` and `directory` are `loop.run`'s. Raises `InputError` for an ε outside the data's range, and for numbers
     that are not above 0.
@@ -68,7 +69,7 @@ class PGD:
     variables: list[keras.Variable] = field(default_factory=list, init=False)
 
     def find(self, t: int, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """PGD's images against the classifier as it is, float32 [N, H, W, C], and their labels."""
+        """PGD's images against the current classifier, float32 [N, H, W, C], and their labels."""
         found = attacks.pgd(
             self.model,
             images,

@@ -1,4 +1,4 @@
-"""The checkpoints that ship, each as the recipe that makes it: `inc train NAME`."""
+"""Recipes for the checkpoints that ship, one for each: `inc train NAME`."""
 
 import math
 import os
@@ -28,10 +28,10 @@ STRATEGIES = {"mirrored": tf.distribute.MirroredStrategy, "multi-worker": tf.dis
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one checkpoint is made: `build` the network, `train` it on `dataset` with `arguments`, `measure` it.
+    """How to make one checkpoint: `build` the network, `train` it on `dataset` with `arguments`, `measure` it.
 
-    `width` is the argument of `build` of that name, for the networks that have one. `initial` is the checkpoint whose
-    weights training starts from, and `history` what of TensorBoard's log the card keeps.
+    `width` is passed to `build`, for networks that have one. `initial` is the checkpoint whose weights training starts
+    from. `history` names the scalars of TensorBoard's log that the card keeps.
     """
 
     dataset: str
@@ -196,25 +196,26 @@ def train(
     strategy: str | None = None,
     run_dir: Path | None = None,
 ) -> Path:
-    """Train checkpoint `name` from scratch, or carry on where a killed run was; returns the `.keras` file's path.
+    """Train checkpoint `name` from scratch, or resume a killed run; returns the path of the `.keras` file.
 
     Args:
       name: a key of `RECIPES`.
       adversarial: `"overpowered"` or `"pgd"` trains the classifier `name`, from its checkpoint, against that attack;
         the new checkpoint is `<name>-overpowered` or `<name>-pgd`.
-      mu: μ, the weight of the loss on what the attack finds, instead of the recipe's.
-      seed: of the weights, the order of the data and the noise. Another than 0 makes another checkpoint,
+      mu: μ, the weight of the loss on adversarial images; None is the recipe's.
+      seed: seed of the weights, the order of the data and the noise. Any seed but 0 makes a checkpoint of its own,
         `<name>-seed-<seed>`.
-      steps: instead of the recipe's.
-      width: filters a convolution, instead of the recipe's, where it has one.
-      mixed_precision: compute in bfloat16, keep weights and losses in float32; what ships is float32.
-      strategy: `"mirrored"` shares each batch among all GPUs by `tf.distribute.MirroredStrategy`, `"multi-worker"`
-        among the workers that `TF_CONFIG` names, each of which runs this with a `run_dir` that all of them see; None:
-        one device.
-      run_dir: keeps the state and TensorBoard's logs, and gets the checkpoint and its card; default `runs/<name>`.
+      steps: number of training steps; None is the recipe's.
+      width: filters of each convolution; None is the recipe's.
+      mixed_precision: whether to compute in bfloat16, with weights and losses in float32. The saved model computes in
+        float32 either way.
+      strategy: `"mirrored"` shares each batch among all GPUs by `tf.distribute.MirroredStrategy`; `"multi-worker"`
+        shares it among the workers that `TF_CONFIG` names, each of which calls this function with a `run_dir` that all
+        of them can read; None uses one device.
+      run_dir: folder for the state, TensorBoard's logs, the checkpoint and its card; default `runs/<name>`.
 
-    What ships stays as it is: `checkpoints.install` makes the new checkpoint the one of that name. Raises `InputError`
-    for an unknown name, steps or a width below 1, a width or μ where the recipe has none, an unknown strategy, or a
+    The checkpoint that ships is not changed: `checkpoints.install` replaces it with the new one. Raises `InputError`
+    for an unknown name or strategy, for steps or a width below 1, for a width or μ if the recipe has none, and for a
     `run_dir` that holds another run.
     """
     if adversarial:
@@ -236,7 +237,7 @@ def train(
         settings["precision"] = _MIXED
     if strategy == "multi-worker" and "TF_CONFIG" not in os.environ:
         raise InputError("multi-worker needs TF_CONFIG in the environment, which names the workers and this one.")
-    # TensorFlow wants it before any operation has run.
+    # TensorFlow must be told before any operation has run.
     shared = STRATEGIES[strategy]() if strategy else None
     splits = {split: data.load(recipe.dataset, split) for split in data.SPLITS}
     keras.utils.set_random_seed(seed)
@@ -279,9 +280,9 @@ def card_fields(
     seconds: float,
     command: str,
 ) -> dict:
-    """What the card of a trained `model` says: its data, the `settings` and cost of its training, and how good it is.
+    """The fields of a trained model's card: its data, the `settings` and cost of its training, and its metric.
 
-    The recipe's metric is measured here, on the test split.
+    The metric is measured here, on the test split.
     """
     measured = recipe.measure(model, splits["test"])  # which builds a model that is not built yet
     return {
@@ -301,10 +302,10 @@ def card_fields(
 
 
 def remeasure(name: str, n: int = 200) -> estimates.Estimate | None:
-    """The headline metric of checkpoint `name` on the first `n` test images; None where its data set is not on disk.
+    """The main metric of checkpoint `name` on the first `n` test images; None if its data set is not on disk.
 
-    Raises `InputError` where the interval does not meet the one that the card states for the whole split, for an
-    unknown name, and where `checkpoints.verify` does.
+    Raises `InputError` if its interval does not overlap the one that the card states for the whole split, for an
+    unknown name, and whenever `checkpoints.verify` does.
     """
     model, stated = checkpoints.load(name), checkpoints.card(name)["metrics"]
     recipe = _recipe(name.partition(_SEED)[0])
@@ -315,7 +316,7 @@ def remeasure(name: str, n: int = 200) -> estimates.Estimate | None:
     if found.low > said["high"] or found.high < said["low"]:
         raise InputError(
             f"Checkpoint {name!r} has a {recipe.metric} of {found.value:.4g} ({found.low:.4g}–{found.high:.4g}) on {n} "
-            f"test images, where its card says {said['value']:.4g}: the data or the library is another one."
+            f"test images, but its card says {said['value']:.4g}: the data or the library is not the same."
         )
     return found
 
@@ -338,7 +339,7 @@ def _shape(recipe: Recipe, width: int | None) -> dict[str, int]:
 
 
 def _build(recipe: Recipe, shape: dict[str, int], policy: str) -> keras.Model:
-    """A fresh network that computes in `policy`."""
+    """A new network that computes in `policy`."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
