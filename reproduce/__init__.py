@@ -1,1 +1,1 @@
-"""One script a table or figure of the paper: `inc reproduce NAME`."""
+"""One script for each table or figure of the paper: `inc reproduce NAME`."""

@@ -1,9 +1,9 @@
 """Does the deep image prior hold? Attacks that know it, beside BIM, which does not.
 
-Not in the paper. One attack goes through a stand-in that keeps low frequencies, around what Table 2's searches made of
-the clean image and of BIM's: it costs no search. The other, where it is asked for, takes the reconstruction's own
-gradient, and costs a search a step. Both stand-ins are of `inc_tf.attacks.differentiable`; what is found is then shown
-to the defence itself.
+Not in the paper. One attack goes through a stand-in that keeps low frequencies, around the reconstructions that Table
+2's searches made of the clean image and of BIM's, so it needs no further search. The other, which is optional, takes
+the gradient of the reconstruction itself, and costs a search in each step. Both stand-ins are in
+`inc_tf.attacks.differentiable`; the images that the attacks find are then given to the defence itself.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Does it hold for another generator? Attacks that know the defence, behind VAEs of three seeds, and behind BEGAN.
 
-Not in the paper. One generator is one draw of a random recipe, and what `adaptive` finds on it might be its own; and on
-faces the search hardly ever reaches its minimum, so that a gradient taken there is only nearly right.
+Not in the paper. The training of a generator is random, so the findings of `adaptive` might hold for one generator
+only. On faces the search hardly ever reaches its minimum, so a gradient taken there is only approximate.
 """
 
 from dataclasses import replace

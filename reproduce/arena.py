@@ -1,9 +1,9 @@
 """Every defence that cleans its input, side by side: clean, under attacks on the classifier, and under its worst case.
 
 Not in the paper. Each defence is attacked along the gradient that breaks it: with the identity in the backward pass
-(BPDA), through the steps of its search or at its minimum, through a diffusion's reverse process or a shorter one, or
-straight through where it has a gradient; and by Square, without one. Beside them stand the two lines to beat: the
-classifier trained against PGD, and randomised smoothing, whose ℓ2 radius is proven.
+(BPDA), through the steps of its search or at its minimum, through the reverse process of diffusion or a shorter one, or
+directly, if it has a gradient; and by Square, which needs none. They are compared with two controls: the classifier
+trained against PGD, and randomised smoothing, whose ℓ2 radius is proven.
 """
 
 import time

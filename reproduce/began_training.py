@@ -1,7 +1,7 @@
-"""What more training of BEGAN would buy: INC's accuracy and reconstruction error over the snapshots of its training.
+"""How INC gains from more training of BEGAN: accuracy and reconstruction error with snapshots of its training.
 
-Not in the paper. INC is limited by its generator; the snapshots are those that `inc train celeba-began` leaves in its
-run's folder, or arrays of a run elsewhere, and the last is the generator that ships.
+Not in the paper. INC is limited by its generator. The snapshots are those that `inc train celeba-began` leaves in its
+run's folder, or arrays from a run elsewhere; the last one is the generator that ships.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Figure 10: photographs, what the deep image prior makes of them, attacked ones and what it makes of those.
+"""Figure 10: photographs and attacked photographs, each with its reconstruction by the deep image prior.
 
-ImageNet's pictures may not be passed on: the plot belongs into `results/`, which git ignores. It draws on Table 2's
-finished work where that has the same options.
+ImageNet's pictures may not be redistributed, so the plot belongs in `results/`, which Git ignores. The script reuses
+Table 2's finished work if that had the same options.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figure 13: images that fool Autoencode-and-Classify, and what each projector makes of them (Appendix A)."""
+"""Figure 13: images that fool Autoencode-and-Classify, and their projection by each projector (Appendix A)."""
 
 import matplotlib.pyplot as plt
 import numpy as np

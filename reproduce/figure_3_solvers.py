@@ -1,4 +1,4 @@
-"""Figure 3 for each solver: whether a faster or closer projection is a more robust one."""
+"""Figure 3 for each solver: whether a faster or closer projection makes INC more robust."""
 
 import matplotlib.pyplot as plt
 from inc_tf.reproduce import figure_3

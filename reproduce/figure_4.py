@@ -1,6 +1,6 @@
 """Figure 4: faces, their projections, attacked faces and theirs, each with the classifier's class and confidence.
 
-CelebA may not be passed on: the plot shows its images, so it belongs into `results/`, which git ignores.
+CelebA may not be redistributed. The plot shows its images, so it belongs in `results/`, which Git ignores.
 """
 
 import matplotlib.pyplot as plt

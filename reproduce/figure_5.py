@@ -1,7 +1,7 @@
 """Figure 5: how far attacks on a substitute model carry over to INC (section 4.2.2).
 
-The substitute has the inner classifier's architecture and learns INC's answers on images that INC is asked about. What
-FGSM and BIM find on it is tried on INC, over the images that both get right.
+The substitute has the inner classifier's architecture and learns from INC's predictions on the images of its queries.
+The images that FGSM and BIM make on it are tried on INC, if both classify the original correctly.
 """
 
 import functools

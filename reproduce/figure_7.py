@@ -1,4 +1,4 @@
-"""Figure 7: both losses over the training against the overpowered attack, as its checkpoint's card has logged them."""
+"""Figure 7: both losses over the training against the overpowered attack, from the log in its checkpoint's card."""
 
 import matplotlib.pyplot as plt
 import numpy as np

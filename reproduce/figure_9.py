@@ -1,4 +1,4 @@
-"""Figure 9: what both classifiers think of the pairs that were found against the first one."""
+"""Figure 9: the predictions of both classifiers for the pairs that were found against the first one."""
 
 import matplotlib.pyplot as plt
 import numpy as np

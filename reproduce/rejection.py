@@ -1,9 +1,9 @@
 """Rejection, scored: the distance ‖G(z*) − x‖₂ as a detector of adversarial images, for INC and for the autoencoder.
 
-The attacks know the classifier and the autoencoder, not η; one who knows η is in `adaptive`.
+The attacks know the classifier and the autoencoder, but not η; `adaptive` has an attack that knows η.
 
-The paper rejects what is too far from the generator's range, but gives neither a threshold nor what it catches. Here η
-is set on clean validation images at three false-rejection rates, and measured on test images.
+The paper rejects images that are too far from the generator's range, but gives neither a threshold nor a detection
+rate. Here η is set on clean validation images at three false-rejection rates, and detection is measured on test images.
 """
 
 from typing import Any

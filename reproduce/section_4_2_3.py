@@ -1,7 +1,7 @@
-"""Section 4.2.3: the combined attack. An encoder imitates the inversion; what fools C∘G∘E is tried on INC.
+"""Section 4.2.3: the combined attack. An encoder imitates the inversion; images that fool C∘G∘E are tried on INC.
 
-The paper found no such attack that carries over, and gives no figure. Here the encoder learns E(x) ≈ z*(x) from INC's
-own answers on validation images, and FGSM and PGD are run on C∘G∘E.
+The paper found no such attack that transfers, and gives no numbers. Here the encoder learns E(x) ≈ z*(x) from INC's own
+projections of validation images, and FGSM and PGD are run on C∘G∘E.
 """
 
 import click

@@ -1,7 +1,8 @@
-"""Section 4.3: pairs of images on the manifold, close and classified apart, before and after training against them.
+"""Section 4.3: pairs of images on the manifold that are close but classified differently, before and after training
+against them.
 
-The table of the text, with two lines that the paper does not have: whether the pairs also flip INC end to end, where
-G(z) and G(z′) are projected again before they are classified.
+The table of that section, with two lines that the paper does not have: whether the pairs also flip INC end to end, that
+is, if G(z) and G(z′) are projected again before they are classified.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Why accuracy falls short at the largest ε: the search's steps, its start, another generator, and G's tangent space.
 
-Not in the paper, whose INC keeps 73 % on faces under FGSM at ε 0.2. Each case changes one thing of the paper's search.
-The tangent space of G at z* is what codes close to z* can draw: the share of a perturbation that lies in it is the
-share that a projection close to G(z*) keeps, and the rest of it is what it takes away.
+Not in the paper, whose INC keeps 73 % on faces under FGSM at ε 0.2. Each case changes one aspect of the paper's search.
+The tangent space of G at z* holds the changes that codes close to z* can make: a projection close to G(z*) keeps the
+share of a perturbation that lies in it, and removes the rest.
 """
 
 import functools

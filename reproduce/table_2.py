@@ -1,7 +1,7 @@
-"""Table 2: ResNet152 under BIM, undefended and behind the deep image prior, and what each rule of stopping is worth.
+"""Table 2: ResNet152 under BIM, undefended and behind the deep image prior, with each stopping rule.
 
-Long: 500 steps on one photograph take minutes. A killed run carries on with the image where it was, `--shard 1/4` takes
-every fourth image, and `--merge` joins the shards' results.
+It takes long: 500 steps on one photograph take minutes. A killed run resumes at the image where it was, `--shard 1/4`
+takes every fourth image, and `--merge` joins the shards' results.
 """
 
 from typing import Any
