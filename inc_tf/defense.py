@@ -1,4 +1,4 @@
-"""Invert-and-Classify: a classifier behind a projector, and a threshold on the distance between them."""
+"""Invert-and-Classify: a classifier behind a projector, with a threshold on the distance of the projection."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _NO_BATCH = "The data set of images is empty; it must hold at least one batch."
 
 
 class Classification(NamedTuple):
-    """What `InvertAndClassify` returns for a batch of N images.
+    """The result of `InvertAndClassify` for a batch of N images.
 
     Attributes:
-      predictions: the class of each projection, int64 [N]; also where the input is rejected.
-      rejected: whether the distance is not a finite one below η, bool [N].
-      logits: of the classifier on the projections, float32 [N, classes].
+      predictions: the class of each projection, int64 [N], for rejected inputs too.
+      rejected: whether the input is rejected, bool [N]: accepted are finite distances below η.
+      logits: the classifier's logits for the projections, float32 [N, classes].
       projections: G(z*), float32 [N, H, W, C].
       codes: z*, float32 [N, k].
       distances: ‖G(z*) − x‖₂, float32 [N].
@@ -106,17 +106,17 @@ class InvertAndClassify(ChecksImages, keras.Model):
     """Project an image, reject it if it is too far from its projection, and classify the projection; Algorithm 1.
 
     Args:
-      classifier: C, a keras.Model from images to logits. `inc_tf.fit` says which others will do: one sigmoid for two
-        classes, flat images, another floating type, a subclassed model.
+      classifier: C, a keras.Model from images to logits. Some others are adapted (see `inc_tf.fit`): one sigmoid for
+        two classes, flat images, another floating type, a subclassed model.
       projector: a Keras layer called as ``projector(images, seed=None) -> Projection``, e.g. `LatentProjector`.
-      threshold: η, in the distance's unit: images at ‖G(z*) − x‖₂ ≥ η are rejected. None rejects nothing whose distance
-        is finite; `threshold_at` sets it from clean images. It can be set later too.
-      bounds: the range of the images' values; None is the projector's own where it has one, else [0, 1].
+      threshold: η, in the unit of the distance: images with ‖G(z*) − x‖₂ ≥ η are rejected. None rejects no image with a
+        finite distance. `threshold_at` computes η from clean images; it can also be set later.
+      bounds: the range of the images' values; None is the projector's own if it has one, else [0, 1].
       class_names: one for each class; None numbers them.
 
     Called as ``defense(images, seed=None) -> Classification``; None is seed 0. `predict` returns the same as arrays.
-    Losses and metrics of `evaluate` are given the logits, of rejected inputs too.
-    A defence fails closed: where a distance is NaN or infinite, or a logit is, the image is rejected whatever η is.
+    The losses and metrics of `evaluate` use the logits, including those of rejected inputs.
+    A defence fails closed: if a distance or a logit is NaN or infinite, the image is rejected whatever η is.
     Raises `InputError` for parts that do not fit one another or the bounds, for η not above 0, and for images of
     another shape or type, outside the bounds, or not finite.
     """
@@ -143,14 +143,14 @@ class InvertAndClassify(ChecksImages, keras.Model):
         self.build((None, *self.image_shape))
 
     def build(self, input_shape) -> None:
-        self.built = True  # as its parts are
+        self.built = True  # since its parts are
 
     @property
     def threshold(self) -> float | None:
-        """η, or None, which rejects nothing whose distance is finite.
+        """η, or None, which rejects no image with a finite distance.
 
-        Setting it takes effect at once, after `predict` and `evaluate` too. Raises `InputError` for what is not a
-        finite number above 0.
+        A new value takes effect at once, also after `predict` or `evaluate`. Raises `InputError` for a value that is
+        neither None nor a finite number above 0.
         """
         return self._threshold
 
@@ -167,7 +167,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
                 )
             threshold = value
         self._threshold = threshold
-        # Keras's loops have compiled what it was before.
+        # Keras's loops have compiled the old value.
         self.predict_function = self.test_function = self.train_function = None
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
@@ -185,9 +185,10 @@ class InvertAndClassify(ChecksImages, keras.Model):
         )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> Classification:
-        """`Classification` of arrays; as Keras's, and Ctrl-C stops it at once. Raises `InputError` as a call does.
+        """As Keras's, but Ctrl-C stops it at once; returns a `Classification` of arrays.
 
-        A Python iterator gives batches of images, or tuples that begin with one; `steps` of them, or all.
+        A Python iterator yields batches of images, or tuples whose first item is one; `steps` of them are used, or all.
+        Raises `InputError` as a call does.
         """
         if batch_size is not None:
             check_count(batch_size=batch_size)
@@ -198,12 +199,12 @@ class InvertAndClassify(ChecksImages, keras.Model):
             return interruptible(lambda: predict(x, batch_size, verbose, steps, callbacks))
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """As Keras's, on the logits. Raises `InputError` as a call does, and for labels that are missing or none."""
+        """As Keras's, on the logits. Raises `InputError` as a call does, and for missing or invalid labels."""
         with sentences_of_graphs():
             return super().evaluate(self._checked(x), y, *args, **kwargs)
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        """As Keras's: what is trained is the classifier, on projections. Raises `InputError` as `evaluate` does."""
+        """As Keras's: trains the classifier, on projections. Raises `InputError` as `evaluate` does."""
         with sentences_of_graphs():
             return super().fit(self._checked(x), y, *args, **kwargs)
 
@@ -212,7 +213,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         return super().predict_on_batch(self._checked(x))
 
     def _gathered(self, batches: Iterator) -> np.ndarray:
-        """The images of batches, float32 [N, H, W, C], as one array, which their projections will be too."""
+        """The images of all batches as one array, float32 [N, H, W, C]; their projections will be as large."""
         found = [as_images(batch[0] if isinstance(batch, tuple) else batch) for batch in batches]
         for images in found:
             check_images(images, self.image_shape, self.bounds)
@@ -221,7 +222,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         return np.concatenate(found)
 
     def _checked(self, x):
-        """Images as an array once they are checked; data sets and generators as they are, for the graph to check."""
+        """Checked images as an array; data sets and generators unchanged, since the graph checks those."""
         if isinstance(x, tf.data.Dataset) and int(x.cardinality()) == 0:
             raise InputError(_NO_BATCH)
         if isinstance(x, tf.data.Dataset | keras.utils.PyDataset | Iterator):
@@ -231,8 +232,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
         return images.numpy()
 
     def save(self, filepath: str | Path, *args, **kwargs) -> None:
-        """As Keras's, to a .keras file. Raises `InputError` for another, an .h5 say, which cannot be loaded again, and
-        where two of its models share a weight, which loading would lose.
+        """As Keras's, to a .keras file. Raises `InputError` for other files, .h5 for example, which could not be loaded
+        again, and if two of its models share a weight, since loading would separate them.
         """
         if Path(filepath).suffix != ".keras":
             raise InputError(f"The file is {str(filepath)!r}; it must be a .keras file, 'defense.keras' say.")
@@ -248,7 +249,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
         super().save(filepath, *args, **kwargs)
 
     def _models(self) -> Iterator[tuple[str, keras.Model]]:
-        """The models of its parts, by their role."""
+        """The models among its parts, with their roles."""
         yield "classifier", self.classifier
         for part in (self.projector, getattr(self.projector, "start", None)):
             for role in ("generator", "encoder"):
@@ -256,21 +257,21 @@ class InvertAndClassify(ChecksImages, keras.Model):
                     yield role, model
 
     def compile(self, *args, jit_compile="auto", **kwargs) -> None:
-        """As Keras's, but for ``jit_compile=True``: raises `InputError`, a search decides for itself where XLA pays."""
+        """As Keras's, but raises `InputError` for ``jit_compile=True``: a search decides for itself when to use XLA."""
         if jit_compile is True:
             raise InputError(
-                "jit_compile is True, which a search in a loop cannot be; leave it out: what gains by XLA is compiled "
-                "with it anyway."
+                "jit_compile is True, but a search in a loop cannot be compiled as a whole; leave it out: the parts "
+                "that gain from XLA are compiled with it anyway."
             )
         super().compile(*args, jit_compile=False, **kwargs)
         self.optimizer.build(self.trainable_variables)  # so that it is saved whole before `fit` too
 
     def compile_from_config(self, config: dict) -> None:
-        """As Keras's, which leaves it out where `compile` is overridden: what was compiled is so when it is loaded."""
+        """As Keras's, which skips this if `compile` is overridden; a compiled defence is compiled when it is loaded."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def export(self, filepath: str | Path, *args, input_signature=None, **kwargs) -> None:
-        """As Keras's, also before the first call; `inc_tf.serving.export` writes what TensorFlow Serving takes."""
+        """As Keras's, also before the first call; `inc_tf.serving.export` writes the format of TensorFlow Serving."""
         images = [keras.InputSpec(dtype="float32", shape=(None, *self.image_shape))]
         super().export(str(filepath), *args, input_signature=input_signature or images, **kwargs)
 
@@ -311,12 +312,12 @@ def _checked_names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]
     if names is None:
         return None
     if isinstance(names, str) or len(names) != classes or len(set(names)) != classes:
-        raise InputError(f"The class names are {names!r}; they must be {classes}, each another, one for each class.")
+        raise InputError(f"The class names are {names!r}; they must be {classes} different names, one for each class.")
     return tuple(str(name) for name in names)
 
 
 def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> float:
-    """The least η that rejects at most the given share of clean images.
+    """The smallest η that rejects at most the given share of clean images.
 
     Args:
       clean_distances: ‖G(z*) − x‖₂ of clean validation images (never the test images), float [N].
@@ -340,6 +341,6 @@ def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> fl
     if distances.ndim != 1 or not len(distances) or not np.isfinite(distances).all():
         raise InputError(f"The distances have shape {distances.shape}; they must be [N], N ≥ 1, and finite.")
     distances = np.sort(distances)
-    # The share as it was written, since 0.29 · 100 is 28.999… in binary.
+    # An exact fraction, since 0.29 · 100 is 28.999… in binary.
     rejected = math.floor(Fraction(str(rate)) * len(distances))
     return float(np.nextafter(distances[len(distances) - rejected - 1], np.float32(np.inf)))

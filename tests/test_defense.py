@@ -280,7 +280,7 @@ def test_takes_images_of_any_floating_type(defense):
 
 @pytest.mark.parametrize("names", [["a"], ["a"] * 10, "abcdefghij"])
 def test_refuses_class_names_that_do_not_fit(classifier, names):
-    with pytest.raises(InputError, match=r"The class names are .* they must be 10, each another"):
+    with pytest.raises(InputError, match=r"The class names are .* they must be 10 different names"):
         inc.InvertAndClassify(classifier, At([0.5]), class_names=names)
 
 
