@@ -216,7 +216,8 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
         images = _check_range(generator, bounds, _codes(projector, generator, bounds))
     logits = classifier(images, training=False)
     check_logits(logits)
-    if np.min(logits) >= 0 and np.max(logits) <= 1 and np.ptp(logits) > 0:
+    # Those of a network that is hardly trained may be small and positive by chance.
+    if np.min(logits) >= 0 and 0.5 < np.max(logits) <= 1 and np.ptp(logits) > 0:
         warnings.warn(
             f"The logits of the classifier {classifier.name!r} lie between {np.min(logits):.3g} and "
             f"{np.max(logits):.3g}, as probabilities do; if they are some, leave its last activation out.",
