@@ -15,7 +15,6 @@ import json
 import os
 import random
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,12 @@ import click
 import keras
 import numpy as np
 import tensorflow as tf
-from machine import seconds
+from machine import RESULTS, seconds, watched
 from serving_clients import Answers, Server, load, malformed, serving
 from tabulate import tabulate
 
 import inc_tf as inc
-from inc_tf import checkpoints, data, zoo
-from inc_tf.evaluation.records import Record
+from inc_tf import data, zoo
 from inc_tf.serving.export import export_named
 
 SEARCHES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -43,21 +41,17 @@ SEARCHES: dict[str, tuple[str, str, dict[str, Any]]] = {
 """By the model's name: what tables call it, the defence, and what `zoo.load` is given."""
 CLIENTS = (1, 8, 64)
 CANDIDATES = 400
-RESULTS = Path(__file__).parent / "results" / "serving.json"
 
 
 @click.command()
 @click.option("--full", is_flag=True, help="The committed sizes.")
-@click.option("--out", default=RESULTS, type=click.Path(path_type=Path), show_default=True)
+@click.option("--out", default=RESULTS / "serving.json", type=click.Path(path_type=Path), show_default=True)
 def main(full: bool, out: Path) -> None:
     """Load `inc serve`, then send it what is malformed."""
-    started, dataset = time.perf_counter(), data.mnist_or_digits()
+    dataset = data.mnist_or_digits()
     test = data.load(dataset, "test").take(CANDIDATES)
-    parts = [data.SOURCES[dataset].checkpoints[part] for part in ("classifier", "generative")]
-    hashes = {part: checkpoints.card(part)["sha256"] for part in parts}
-    command = f"python benchmarks/serving.py{' --full' if full else ''}"
-    record = Record("serving", command, dataset, not full, 0, hashes)
-    with tempfile.TemporaryDirectory() as folder:
+    with watched(out) as record, tempfile.TemporaryDirectory() as folder:
+        record |= {"dataset": dataset, "full": full, "rows": []}
         images = {}
         for name, (_, defense, search) in SEARCHES.items():
             export_named(f"{dataset}-{defense}", Path(folder), name=name, threshold=4.0, **search)
@@ -65,15 +59,12 @@ def main(full: bool, out: Path) -> None:
         for batching in (True, False):
             with serving(Path(folder), "--no-page", *([] if batching else ["--no-batching"])) as server:
                 for name in SEARCHES:
-                    record.rows += measure(server, name, *images[name], batching, full)
+                    record["rows"] += measure(server, name, *images[name], batching, full)
         with serving(Path(folder)) as server:
-            refused = refuse(server, "fast", test.images[0].tolist(), 10_000 if full else 1000)
-    bounds = [products(checkpoints.load(parts[1]).generator, dtype) for dtype in ("float32", "bfloat16", "float16")]
-    shown = table(record.rows)
-    record.rows += [refused, *bounds]
-    record.seconds = round(time.perf_counter() - started, 1)
-    record.write(out)
-    click.echo("\n".join([shown, "", json.dumps(refused), *map(json.dumps, bounds), str(out)]))
+            record["malformed"] = refuse(server, "fast", test.images[0].tolist(), 10_000 if full else 1000)
+        generator = inc.load(f"{dataset}-vae").generator
+        record["products"] = [products(generator, dtype) for dtype in ("float32", "bfloat16", "float16")]
+        click.echo(f"{table(record['rows'])}\n\n{json.dumps({**record, 'rows': None}, indent=2)}")
 
 
 def told_apart(defense: inc.InvertAndClassify, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +167,7 @@ def products(generator: keras.Model, dtype: str, steps: int = 500, repeats: int 
         return tf.while_loop(lambda i, _: i < steps, step, (0, codes))[1]
 
     codes = tf.ones([1, generator.input_shape[1]], dtype)
-    return {"products_alone": dtype, "steps": steps, "ms": 1000 * seconds(lambda: run(codes), repeats)}
+    return {"dtype": dtype, "steps": steps, "ms": 1000 * seconds(lambda: run(codes), repeats)}
 
 
 def table(rows: list[dict]) -> str:

@@ -4,9 +4,9 @@
     python benchmarks/unrolled.py --images 4 --steps 2
 
 Each of PGD's steps takes the gradient of C(G(z_K(x))), z_K the last of K = 60 steps of Adam from E(x), through all of
+them. The library's backward pass takes each step of the search once more, where PyTorch keeps the activations of all of
 them. As one XLA program, search, classifier and gradient, it is faster; but attacks take the gradient of any classifier
-by a tape, and what an XLA program keeps for its gradient cannot leave it. Writes `benchmarks/results/unrolled.json`.
-PyTorch is skipped by name where it is not installed.
+by a tape. Writes `benchmarks/results/unrolled.json`. PyTorch is skipped by name where it is not installed.
 """
 
 import importlib.util

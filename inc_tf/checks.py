@@ -1,4 +1,4 @@
-"""Checks of what callers hand in: one sentence that names the value and what would be right."""
+"""Checks of arguments. Each failure is one sentence: the value, and what would be right."""
 
 import math
 import re
@@ -18,10 +18,10 @@ _SMALL_PART = 1 / 255  # of the bounds' width, which images in [0, 1] have of [0
 
 
 class ChecksImages:
-    """Makes a Keras layer check its images, against its `image_shape` [H, W, C] and `bounds`, and its seed.
+    """Makes a Keras layer check its seed, and its images against its `image_shape` [H, W, C] and `bounds`.
 
-    A layer without an `image_shape` takes images of any size. Done before Keras's own `__call__`, which would bury the
-    sentence in a report on the call's arguments.
+    A layer without an `image_shape` takes images of any size. The checks run before Keras's own `__call__`, which would
+    bury the sentence in a report on the call's arguments.
     """
 
     image_shape: Sequence[int | None]
@@ -39,7 +39,7 @@ class ChecksImages:
 
 
 def as_images(images) -> tf.Tensor:
-    """What a caller hands in as a tensor, float64 as float32; raises `InputError` for what no tensor can be made of."""
+    """The argument as a tensor, float64 as float32. Raises `InputError` for anything that is no tensor or array."""
     try:
         images = tf.convert_to_tensor(images)
     except (TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -50,7 +50,7 @@ def as_images(images) -> tf.Tensor:
 
 
 def _no_tensor(images) -> str:
-    """What is wrong with images of which no tensor can be made, and what would be right."""
+    """The message about images that cannot become a tensor."""
     if isinstance(images, tf.data.Dataset | Iterator):
         return f"Images are a {kind_of(images)}; give it to predict, or one batch of it."
     mended = ""
@@ -67,14 +67,14 @@ def _no_tensor(images) -> str:
 
 
 def kind_of(value) -> str:
-    """What a value is, in words: its library and its class."""
+    """A value's library and class, in words."""
     if isinstance(value, tf.data.Dataset):
         return "tf.data.Dataset"
     return f"{type(value).__module__.split('.')[0]} {type(value).__name__}".removeprefix("builtins ")
 
 
 def as_seed(seed) -> tf.Tensor:
-    """A caller's seed, or one for each image, as int32; None is 0. Raises `InputError` for others than integers."""
+    """A seed, or one for each image, as int32; None is 0. Raises `InputError` for anything but integers."""
     if tf.is_tensor(seed) and not hasattr(seed, "numpy"):  # inside a graph
         return tf.cast(seed, tf.int32)
     values = np.asarray(0 if seed is None else seed)
@@ -86,7 +86,7 @@ def as_seed(seed) -> tf.Tensor:
 
 
 def check_scale(images: tf.Tensor, bounds: Bounds) -> None:
-    """Refuse NaN, infinity and another range than `bounds`, which an attack may leave by a thousandth of its width."""
+    """Refuse NaN, infinity and values outside `bounds` by over a thousandth of their width, as attacks' may be."""
     if not tf.executing_eagerly() or not len(images):
         return
     low, high = float(tf.reduce_min(images)), float(tf.reduce_max(images))
@@ -106,7 +106,7 @@ def _check_seeds(seed: tf.Tensor, images: tf.Tensor) -> None:
 
 
 def check_bounds(bounds) -> Bounds:
-    """The bounds as two floats; raises `InputError` for what is not (lowest, highest) value of a pixel."""
+    """The bounds as two floats. Raises `InputError` if they are not (lowest, highest) value of a pixel."""
     try:
         low, high = (math.nan if isinstance(end, str | bool) else float(end) for end in bounds)
     except (TypeError, ValueError, OverflowError):
@@ -117,7 +117,7 @@ def check_bounds(bounds) -> Bounds:
 
 
 def check_count(**values: int) -> None:
-    """Refuse numbers of steps, restarts and the like that are not whole, at least 1, and int32 as graphs count."""
+    """Refuse numbers of steps, restarts and the like that are not whole, below 1, or too large for int32."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise InputError(f"{name} is {value!r}; it must be a whole number, at least 1.")
@@ -139,6 +139,17 @@ def check_share(**values: float) -> None:
             raise InputError(f"{name} is {value!r}; it must be between 0 and 1.")
 
 
+def as_rejection_rate(value: float) -> float:
+    """The share of clean images that may be rejected; refused if it is not in [0, 1)."""
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not 0 <= rate < 1:
+        raise InputError(f"The false-rejection rate is {value}; it must be in [0, 1).")
+    return rate
+
+
 def _is_finite(value) -> bool:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return number and math.isfinite(value)
@@ -147,9 +158,9 @@ def _is_finite(value) -> bool:
 def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds | None = None) -> None:
     """Refuse images that a model of input `shape` [H, W, C] cannot take, or that lie outside `bounds`.
 
-    Raises `InputError`: not four dimensions, another height, width or channel count, integers, no image at all, NaN or
-    infinity, values outside the bounds. Inside a graph, values can only be checked as it runs: there they raise
-    `tf.errors.InvalidArgumentError` with the same sentence, of which `sentences_of_graphs` makes an `InputError`.
+    Raises `InputError` if they are not float [N, H, W, C] of that size, N ≥ 1, or contain NaN, infinity or values
+    outside the bounds. A graph can check values only as it runs: there they raise `tf.errors.InvalidArgumentError` with
+    the same sentence, which `sentences_of_graphs` turns into an `InputError`.
     """
     check_form(images, shape, bounds)
     _check_values(images, bounds)
@@ -157,9 +168,7 @@ def check_images(images: tf.Tensor, shape: Sequence[int | None], bounds: Bounds 
 
 @contextmanager
 def sentences_of_graphs() -> Iterator[None]:
-    """Raises what `check_images` says inside a graph as `InputError`, without TensorFlow's report on the graph, and
-    what its cross-entropy says of a label.
-    """
+    """Turns what a graph raises, from `check_images` or for a label that is no class, into an `InputError`."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -175,7 +184,7 @@ def sentences_of_graphs() -> Iterator[None]:
 
 
 def check_form(images: tf.Tensor | tf.TensorSpec, shape: Sequence[int | None], bounds: Bounds | None) -> None:
-    """What `check_images` refuses by shape and type alone."""
+    """The part of `check_images` that needs only shape and type."""
     wanted = "[N, " + ", ".join("any" if size is None else str(size) for size in shape) + "]"
     if images.shape.rank != 4:
         mended = _reshaped(images.shape, shape)
@@ -222,7 +231,7 @@ def _shape(images: tf.Tensor | tf.TensorSpec) -> list[int | None] | str:
 
 
 def _reshaped(found: tf.TensorShape, shape: Sequence[int | None]) -> str:
-    """The line of NumPy that makes images of `shape`, [H, W, C], of others, after a colon; nothing where none does."""
+    """The NumPy expression that gives the images `shape`, [H, W, C], after a colon; empty if none does."""
     if found.rank == 3 and tuple(found) == tuple(shape):
         return ": images[None]"
     if found.rank == 3 and shape[2] == 1 and tuple(found[1:]) == tuple(shape[:2]):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from inc_tf.checks import (
     ChecksImages,
     as_images,
+    as_rejection_rate,
     check_bounds,
     check_count,
     check_images,
@@ -140,6 +141,11 @@ class InvertAndClassify(ChecksImages, keras.Model):
         self.threshold = threshold
         self.class_names = _checked_names(class_names, self.classifier.output_shape[1])
         check_defense(self.classifier, projector, self.bounds)
+        # One graph: layer by layer, the classifier of one image took as long as its search.
+        images = tf.TensorSpec([None, *self.image_shape], tf.float32)
+        self._classify = tf.function(
+            lambda x: self.classifier(x, training=False), input_signature=[images], autograph=False
+        )
         self.build((None, *self.image_shape))
 
     def build(self, input_shape) -> None:
@@ -172,7 +178,7 @@ class InvertAndClassify(ChecksImages, keras.Model):
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
         projection = self.projector(images, seed=seed)
-        logits = self.classifier(projection.images, training=False)
+        logits = self._classify(projection.images)
         near = projection.distances < (math.inf if self.threshold is None else self.threshold)
         finite = tf.math.is_finite(projection.distances) & tf.reduce_all(tf.math.is_finite(logits), axis=1)
         return Classification(
@@ -212,6 +218,16 @@ class InvertAndClassify(ChecksImages, keras.Model):
         """As Keras's. Raises `InputError` as a call does."""
         return super().predict_on_batch(self._checked(x))
 
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        """As Keras's. Raises `InputError` as `evaluate` does."""
+        with sentences_of_graphs():
+            return super().test_on_batch(self._checked(x), y, *args, **kwargs)
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """As Keras's. Raises `InputError` as `evaluate` does."""
+        with sentences_of_graphs():
+            return super().train_on_batch(self._checked(x), y, *args, **kwargs)
+
     def _gathered(self, batches: Iterator) -> np.ndarray:
         """The images of all batches as one array, float32 [N, H, W, C]; their projections will be as large."""
         found = [as_images(batch[0] if isinstance(batch, tuple) else batch) for batch in batches]
@@ -246,6 +262,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
                         f"one: give one of them a copy, copied = keras.models.clone_model({name}); "
                         f"copied.set_weights({name}.get_weights())."
                     )
+        if self.compiled:
+            self.optimizer.build(self.trainable_variables)  # its state is part of the file, also before `fit`
         super().save(filepath, *args, **kwargs)
 
     def _models(self) -> Iterator[tuple[str, keras.Model]]:
@@ -264,11 +282,11 @@ class InvertAndClassify(ChecksImages, keras.Model):
                 "that gain from XLA are compiled with it anyway."
             )
         super().compile(*args, jit_compile=False, **kwargs)
-        self.optimizer.build(self.trainable_variables)  # so that it is saved whole before `fit` too
 
     def compile_from_config(self, config: dict) -> None:
         """As Keras's, which skips this if `compile` is overridden; a compiled defence is compiled when it is loaded."""
         self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def export(self, filepath: str | Path, *args, input_signature=None, **kwargs) -> None:
         """As Keras's, also before the first call; `inc_tf.serving.export` writes the format of TensorFlow Serving."""
@@ -325,12 +343,7 @@ def threshold_at(clean_distances: np.ndarray, false_rejection_rate: float) -> fl
 
     Raises `InputError` for another rate, and for distances that are not [N], N ≥ 1, or not finite.
     """
-    try:
-        rate = float(false_rejection_rate)
-    except (TypeError, ValueError):
-        rate = math.nan
-    if not 0 <= rate < 1:
-        raise InputError(f"The false-rejection rate is {false_rejection_rate}; it must be in [0, 1).")
+    rate = as_rejection_rate(false_rejection_rate)
     try:
         distances = np.asarray(clean_distances, np.float32)
     except (TypeError, ValueError) as error:

@@ -1,10 +1,10 @@
-"""Whether a classifier, a generator, an encoder and the bounds of the images fit one another, and what makes them fit.
+"""Makes a classifier, a generator, an encoder and the bounds of the images fit one another, or says why they do not.
 
 People bring models of many kinds. What a wrapper can mend is wrapped here: flat or channels-first images, codes
-[1, 1, k], subclassed models, other floating types than float32, one sigmoid instead of two logits. The rest is refused
-with one sentence that has the line of Keras that mends it. A model that fits already is returned as it is, so that
-nothing of what it returns changes. Defences, projectors and attacks all ask here; what images must be is
-`inc_tf.checks`'s.
+[1, 1, k], subclassed models, floating types other than float32, one sigmoid instead of two logits. Anything else is
+refused with one sentence, which includes the line of Keras that mends it. A model that already fits is returned
+unchanged, so that its outputs stay the same to the last bit. Defences, projectors and attacks all use this module;
+`inc_tf.checks` checks images.
 """
 
 import inspect
@@ -43,7 +43,7 @@ _loading = False
 
 @contextmanager
 def weights_follow() -> Iterator[None]:
-    """While Keras rebuilds a model whose weights it loads afterwards: nothing is concluded from values."""
+    """A context in which Keras rebuilds a model before it loads the weights: checks of values are skipped."""
     global _loading
     before, _loading = _loading, True
     try:
@@ -58,13 +58,13 @@ def fitted_classifier(
     """`classifier` as a keras.Model from images, float32 [N, H, W, C], to logits, float32 [N, classes].
 
     Args:
-      classifier: a model with one input and one output, of images or of what a reshape makes of them. With a single
-        output, a `Dense` with a sigmoid or without an activation, it is a binary classifier: its logits are (0, s).
+      classifier: a model with one input and one output; it takes images, or images reshaped. If its output is a single
+        number, from a `Dense` layer with a sigmoid or no activation, it is a binary classifier with logits (0, s).
       image_shape: [H, W, C]; None is the classifier's own.
-      whose: how a message says where the images come from.
+      whose: the words with which a message says where the images come from.
 
-    Returns the model itself where nothing is to be done. Raises `InputError` for what is not such a model, for images
-    of another shape, for NaN or infinity in its weights, and where it ends in a softmax or in several sigmoids.
+    Returns the model itself if it already fits. Raises `InputError` for anything else, for images of another shape, for
+    NaN or infinity in its weights, and for a model that ends in a softmax or in several sigmoids.
     """
     graph = functional(classifier, "classifier", image_shape)
     own, shape = graph.input_shape[1:], tuple(image_shape or graph.input_shape[1:])
@@ -106,9 +106,9 @@ def fitted_classifier(
 def fitted_generator(generator: keras.Layer) -> keras.Model:
     """`generator` as a keras.Model from codes, float32 [N, k], to images, float32 [N, H, W, C].
 
-    Returns the model itself where nothing is to be done. Raises `InputError` for what does not map codes to images of
-    one size, for k unknown or zero, for NaN or infinity in its weights, and where no gradient of the image reaches the
-    code.
+    Returns the model itself if it already fits. Raises `InputError` for a model that does not map codes to images of
+    one size, if k is unknown or zero, for NaN or infinity in its weights, and if the image has no gradient with respect
+    to the code.
     """
     graph = functional(generator, "generator", None)
     codes, images = graph.input_shape[1:], graph.output_shape[1:]
@@ -154,7 +154,7 @@ def fitted_generator(generator: keras.Layer) -> keras.Model:
 def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -> keras.Model:
     """`encoder` as a keras.Model from the images of a fitted `generator` to its codes, both float32.
 
-    Without a generator it is only made a model of one input and one output. Raises `InputError` where it does not fit.
+    Without a generator, it only becomes a model with one input and one output. Raises `InputError` if it does not fit.
     """
     graph = functional(encoder, "encoder", generator.output_shape[1:] if generator else None)
     if generator is None:
@@ -171,12 +171,12 @@ def fitted_encoder(encoder: keras.Layer, generator: keras.Model | None = None) -
 
 
 def fitted_network(network: keras.Layer) -> keras.Model:
-    """`network`, of an untrained prior, as a keras.Model of one input and one output. Raises `InputError`."""
+    """The untrained `network` of a prior as a keras.Model with one input and one output. Raises `InputError`."""
     return functional(network, "network", None)
 
 
 def check_projector(projector: keras.Layer) -> None:
-    """Refuse what is not a projector, a generator or a classifier above all. Raises `InputError`."""
+    """Refuse what is not a projector: most often a generator or a classifier. Raises `InputError`."""
     if is_functional(projector) or not isinstance(projector, keras.Layer):
         raise InputError(
             f"The projector is a {type(projector).__name__}; it must be a layer that projects, "
@@ -194,12 +194,12 @@ def check_projector(projector: keras.Layer) -> None:
 
 
 def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bounds) -> None:
-    """Refuse a projector whose images do not lie in the bounds, and a classifier of probabilities, by trying them.
+    """Try both parts: refuse a projector whose images leave the bounds, and a classifier that returns probabilities.
 
-    A generator that ends in a tanh or a sigmoid must have exactly the bounds' range. Any other is tried on 32 codes, of
-    noise by the projector's encoder where it has one, else N(0, σ²) as its search starts from: it is refused where over
-    a quarter of the values lie outside the bounds by more than 5 % of their width, and warned of where any lies outside
-    at all. Raises `InputError`.
+    A generator that ends in a tanh or a sigmoid must have exactly the bounds' range. Any other is tried on 32 codes:
+    the projector's encoder makes them of noise; without an encoder they are drawn as for a search, from N(0, σ²). If
+    more than a quarter of the values lie outside the bounds by more than 5 % of their width, the generator is refused;
+    if any lies outside, there is a warning. Raises `InputError`.
     """
     if (own := getattr(projector, "bounds", None)) is not None and tuple(own) != tuple(bounds):
         raise InputError(
@@ -233,7 +233,7 @@ def check_defense(classifier: keras.Model, projector: keras.Layer, bounds: Bound
 
 
 def check_search(solver: Any, start: Any) -> None:
-    """Refuse what is not a solver and a start: a class of theirs, a name, or one for the other. Raises `InputError`."""
+    """Refuse a class, a name, and a solver given as the start or vice versa. Raises `InputError`."""
     for what, given, mark, example in (
         ("solver", solver, "width", "inc.Adam()"),
         ("start", start, "restarts", "inc.Normal()"),
@@ -243,7 +243,7 @@ def check_search(solver: Any, start: Any) -> None:
 
 
 def check_logits(logits: tf.Tensor) -> None:
-    """Refuse NaN, infinity, and probabilities: rows that are not negative and sum to one. Raises `InputError`."""
+    """Refuse NaN, infinity, and probabilities: rows without negative values that sum to one. Raises `InputError`."""
     values = logits.numpy()
     if not np.isfinite(values).all():
         raise InputError("The classifier returns NaN or infinity for these images; its weights may hold some.")
@@ -258,7 +258,7 @@ _NOT_LOGITS = (
 
 
 def _codes(projector: keras.Layer, generator: keras.Model, bounds: Bounds) -> tf.Tensor:
-    """Codes like those that the projector begins with, float32 [n, k]."""
+    """Codes like those from which the projector's search starts, float32 [n, k]."""
     start = getattr(projector, "start", projector)
     if hasattr(start, "encoder"):
         noise = tf.random.stateless_uniform([_SAMPLES, *generator.output_shape[1:]], [0, 0], *bounds)
@@ -268,7 +268,7 @@ def _codes(projector: keras.Layer, generator: keras.Model, bounds: Bounds) -> tf
 
 
 def _check_range(generator: keras.Model, bounds: Bounds, codes: tf.Tensor) -> tf.Tensor:
-    """The generator's images of codes within the bounds, float32 [n, H, W, C], once it has the range of the bounds."""
+    """Check the generator's range on `codes`; returns its images, clipped to the bounds, float32 [n, H, W, C]."""
     images = generator(codes, training=False)
     again = generator(codes[: _SAMPLES // 4], training=False)
     if not np.allclose(images[: len(again)], again, atol=1e-2 * (bounds[1] - bounds[0]), equal_nan=True):
@@ -335,7 +335,7 @@ def _flat(shape: Shape) -> list[keras.Layer]:
 
 
 def _images_to(shape: Shape, own: Shape) -> list[keras.Layer] | None:
-    """The layers that make the input of a model, `own`, of images of `shape`; None where none can."""
+    """The layers that turn images of `shape` into a model's input, `own`; None if no reshape does."""
     if len(own) == 3 and all(size in (None, given) for size, given in zip(own, shape, strict=True)):
         return []
     if len(own) == 3 and own == (shape[2], *shape[:2]):
@@ -346,8 +346,8 @@ def _images_to(shape: Shape, own: Shape) -> list[keras.Layer] | None:
 
 
 def _wrapped(graph: keras.Model, shape: Shape, before: list[keras.Layer], after: list[keras.Layer]) -> keras.Model:
-    """`graph` from float32 [N, *shape] to float32, between the layers `before` and `after`; itself if that changes
-    nothing.
+    """`graph` as a model from float32 [N, *shape] to float32, with the layers `before` and `after` around it; `graph`
+    itself if it is one already.
     """
     fits = tuple(graph.input_shape) == (None, *shape) and graph.outputs[0].dtype == "float32"
     if fits and not before and not after:
@@ -364,7 +364,7 @@ def _wrapped(graph: keras.Model, shape: Shape, before: list[keras.Layer], after:
 
 
 def _without_activation(graph: keras.Model) -> keras.Model:
-    """A binary classifier before its sigmoid, whose last bits a probability does not have."""
+    """A binary classifier without its sigmoid, which would round a large logit to 1."""
     last, before = operation_behind(graph.outputs[0]), tensor_before(graph.outputs[0])
     if before is not None and is_functional(last):
         return keras.Model(graph.inputs, _without_activation(last)(before), name=graph.name)

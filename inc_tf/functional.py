@@ -1,6 +1,6 @@
-"""Any Keras layer as a functional model of one input and one output, and what such a model ends in.
+"""Turns any Keras layer into a functional model with one input and one output, and says what such a model ends in.
 
-What to make of the model is `inc_tf.fit`'s.
+`inc_tf.fit` decides what to do with it.
 """
 
 import math
@@ -33,7 +33,7 @@ _PASSES_ON = (
 
 
 def functional(model: Any, role: str, shape: Sequence[int] | None) -> keras.Model:
-    """`model` as a functional model of one input and one output."""
+    """`model` as a functional model with one input and one output. Raises `InputError` if it is no such model."""
     check_kind(model, role)
     if not is_functional(model):
         return _shell(model, role, shape)
@@ -96,7 +96,7 @@ def check_kind(model: Any, role: str) -> None:
 
 
 def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.Model:
-    """A functional model around a subclassed one, or around one whose input or output is no plain tensor."""
+    """A functional model around a subclassed one, or around one whose input or output is not a plain tensor."""
     own = _built_shape(model) or shape
     if own is None:
         one = "k" if role == "generator" else "28, 28, 1"
@@ -126,14 +126,14 @@ def _shell(model: keras.Layer, role: str, shape: Sequence[int] | None) -> keras.
 
 
 def _reason(error: Exception) -> str:
-    """What a model's own code raised, in a line, without what Keras says around it."""
+    """The error of a model's own code in one line, without what Keras adds to it."""
     said = re.sub("\x1b\\[[0-9]*m", "", str(error)).rpartition("Error encountered:")[2].strip()
     said = re.sub(r"^Exception encountered when calling .*\s+", "", said).partition("\n\nArguments received")[0]
     return " ".join(said.split())[:200] or type(error).__name__
 
 
 def _check_output(model: keras.Layer, role: str, outputs: Any, line: str) -> None:
-    """Refuse several outputs, and one that is not floating; `line` takes them of the model."""
+    """Refuse several outputs, and an output that is not floating; `line` is the code that selects an output."""
     flat = tf.nest.flatten(outputs)
     if len(flat) != 1:
         named = isinstance(outputs, dict)
@@ -149,14 +149,14 @@ def _check_output(model: keras.Layer, role: str, outputs: Any, line: str) -> Non
 
 
 def _built_shape(model: keras.Layer) -> Shape | None:
-    """The shape of one example that a layer was built or called on; None where it was not, or on several tensors."""
+    """The shape of one example on which a layer was built or called; None if it was not, or if it takes several."""
     built = (model.get_build_config() or {}).get("input_shape") if model.built else None
     plain = isinstance(built, list | tuple) and all(size is None or isinstance(size, int) for size in built)
     return tuple(built[1:]) if plain and built else None
 
 
 class Ending(NamedTuple):
-    """The last activation of a model by name, None where it is not known, and the scale and offset that follow it."""
+    """The name of a model's last activation, None if it is unknown, and the scale and offset that follow it."""
 
     activation: str | None
     scale: float
@@ -182,7 +182,7 @@ def ending_of(model: keras.Model) -> Ending:
 
 
 def activation_of(operation: Any) -> str | None:
-    """The name of the activation that an operation ends in; None where it has none or an unknown one."""
+    """The name of an operation's last activation; None if it has none or an unknown one."""
     if isinstance(operation, keras.layers.Layer):
         if isinstance(operation, keras.layers.Softmax):
             return "softmax"
@@ -193,7 +193,7 @@ def activation_of(operation: Any) -> str | None:
 
 
 def tensor_before(tensor: Any) -> Any:
-    """The one tensor that the operation behind a Keras tensor took; None where there were several."""
+    """The input of the operation behind a Keras tensor; None if it has several."""
     history = tensor._keras_history  # noqa: SLF001
     taken = history.operation._inbound_nodes[history.node_index].input_tensors  # noqa: SLF001
     return taken[0] if len(taken) == 1 else None

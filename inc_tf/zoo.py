@@ -393,9 +393,11 @@ def calibrate(name: str, *, rate: float = FALSE_REJECTION_RATE, n: int = _CALIBR
     Returns: η. Raises `InputError` whenever `load` does, for another rate, for a defence that has no generator from a
     checkpoint, and if the validation images cannot be loaded.
     """
+    from inc_tf.checks import as_rejection_rate
     from inc_tf.defense import threshold_at
     from inc_tf.saving import configuration
 
+    rate = as_rejection_rate(rate)
     source, named = understand(name)
     if "generative" not in named.parts:
         raise InputError(f"{name!r} projects onto no checkpoint, so no card can keep its threshold.")

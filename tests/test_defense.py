@@ -118,7 +118,7 @@ def test_a_data_set_of_bad_images_gets_the_sentence_alone(defense, entry, images
         getattr(defense, entry)(bad, verbose=0)
 
 
-@pytest.mark.parametrize("entry", ["predict", "predict_on_batch", "evaluate", "fit"])
+@pytest.mark.parametrize("entry", ["predict", "predict_on_batch", "evaluate", "test_on_batch", "fit", "train_on_batch"])
 def test_every_method_of_keras_says_what_is_wrong_with_an_array_of_images(defense, entry):
     defense.compile("sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     labels = () if "predict" in entry else (np.zeros(2, int),)
@@ -139,6 +139,9 @@ def test_evaluate_says_what_is_wrong_with_labels(classifier, labels, sentence):
     defense.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.raises(InputError, match=sentence):
         defense.evaluate(GOOD, labels if labels is None else np.array(labels), verbose=0)
+    for entry in (defense.test_on_batch, defense.train_on_batch):
+        with pytest.raises(InputError, match=sentence):
+            entry(GOOD, labels if labels is None else np.array(labels))
 
 
 def test_predicts_the_batches_of_a_python_generator(classifier):

@@ -398,10 +398,14 @@ def test_attacks_settings_are_of_the_declared_types(attack, name, value, sentenc
     works_or_says(sentence, lambda: function(classifier(), images(), np.zeros(3, int), bounds=(0, 1), **settings))
 
 
-@pytest.mark.parametrize("returned", [None, "logits", {}])
-def test_attacks_say_what_is_not_logits(returned):
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [(None, "NoneType"), ("logits", "str"), ({}, "dict"), (np.array([[None, 1.0]] * 3), "array of object")],
+    ids=["None", "str", "dict", "objects"],
+)
+def test_attacks_say_what_is_not_logits(returned, kind):
     works_or_says(
-        f"returns a {type(returned).__name__}, where logits are needed",
+        f"returns a {kind}, where logits are needed",
         lambda: attacks.square(lambda x: returned, images(), np.zeros(3, int), bounds=(0, 1), epsilon=0.1),
     )
 

@@ -103,8 +103,9 @@ def test_rejects_what_cannot_be_calibrated(monkeypatch, tmp_path):
     }.items():
         with pytest.raises(InputError, match=sentence):
             zoo.calibrate(name)
-    with pytest.raises(InputError, match=r"The false-rejection rate is 1\.0"):
-        zoo.calibrate("digits-autoencode", rate=1.0, n=2)
+    for rate in (1.0, -0.1, float("nan")):
+        with pytest.raises(InputError, match=rf"The false-rejection rate is {rate}; it must be"):
+            zoo.calibrate("no such defence", rate=rate)  # before anything is loaded or searched
     assert checkpoints.card("digits-vae")["thresholds"] == {}
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "nowhere"))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")

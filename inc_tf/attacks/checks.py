@@ -1,4 +1,4 @@
-"""What every attack asks of its input before any work: one sentence that names the value and what would be right."""
+"""Checks that every attack makes first. Each failure is one sentence: the value, and what would be right."""
 
 import functools
 import inspect
@@ -30,9 +30,9 @@ class Inputs(NamedTuple):
 
 
 def on_any_model(attack: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """Makes an attack take what people have: any classifier that `inc_tf.fit` makes fit, bounds and ε of integers.
+    """Makes an attack accept any classifier that `inc_tf.fit` can adapt, and bounds and ε given as integers.
 
-    What it declares as `int` must be a whole number, and what as `float` a number.
+    Checks the other settings by their annotations: an `int` must be a whole number, a `float` a number.
     """
     declared = inspect.get_annotations(attack)
 
@@ -85,9 +85,11 @@ def as_classifier(classifier: Any, images: tf.Tensor) -> Classifier:
 
 def _logits(classifier: Classifier, images: tf.Tensor) -> tf.Tensor:
     found = classifier(images)
-    if found is None or isinstance(found, tuple | list | dict | str):
+    objects = isinstance(found, np.ndarray) and found.dtype.kind not in "biuf"
+    if found is None or objects or isinstance(found, tuple | list | dict | str):
+        kind = f"array of {found.dtype}" if objects else type(found).__name__
         raise InputError(
-            f"The classifier returns a {type(found).__name__}, where logits are needed, one tensor [N, classes]; of a "
+            f"The classifier returns a {kind}, where logits are needed, one tensor [N, classes]; of a "
             "defence take lambda x: defense(x).logits."
         )
     return tf.cast(found, tf.float32)
@@ -151,7 +153,7 @@ def check_whole(defense: Any, *parts: str) -> None:
 
 
 def check_number(**values: float) -> float:
-    """The one value as a float; raises `InputError` for what is none."""
+    """The only argument as a float. Raises `InputError` if it is not a number."""
     ((name, value),) = values.items()
     try:
         if isinstance(value, str | bool):
@@ -162,20 +164,20 @@ def check_number(**values: float) -> float:
 
 
 def check_inputs(classifier: Classifier, images, labels, bounds: Bounds) -> Inputs:
-    """Refuse what no attack by gradients can work with; answer the images and labels as tensors.
+    """Check the input of an attack that follows gradients; returns images and labels as tensors.
 
-    Raises `InputError` for what `check_answers` refuses, and for a classifier that has no gradient.
+    Raises `InputError` as `check_answers` does, and for a classifier without a gradient.
     """
     return check_answers(classifier, images, labels, bounds, gradient=True)
 
 
 def check_answers(classifier: Classifier, images, labels, bounds: Bounds, *, gradient: bool = False) -> Inputs:
-    """Refuse what no attack can work with; answer the images and labels as tensors.
+    """Check the input of any attack; returns images and labels as tensors.
 
-    Raises `InputError`: bounds that are not (lowest, highest); images that are not float [N, H, W, C], finite and
-    within the bounds; labels that are not integers, of another length or out of range; a classifier that returns
-    something other than logits [N, classes], probabilities above all, or has no gradient where one is asked for. Calls
-    the classifier on two images.
+    Calls the classifier on two images. Raises `InputError` for bounds that are not (lowest, highest); for images that
+    are not float [N, H, W, C], finite and within the bounds; for labels that are not integers, not [N] or out of range;
+    and for a classifier that does not return logits [N, classes], most often probabilities, or that has no gradient
+    although `gradient` is set.
     """
     bounds = check_bounds(bounds)
     images = as_images(images)
@@ -187,7 +189,7 @@ def check_answers(classifier: Classifier, images, labels, bounds: Bounds, *, gra
 
 
 def check_labels(labels, n: int, classes: int, what: str = "labels") -> tf.Tensor:
-    """`labels` as int64 [n], each in [0, classes); raises `InputError` for others."""
+    """`labels` as int64 [n], each in [0, classes). Raises `InputError` for any others."""
     try:
         labels = np.asarray(labels)
     except ValueError as error:
@@ -204,7 +206,7 @@ def check_labels(labels, n: int, classes: int, what: str = "labels") -> tf.Tenso
 
 
 def check_targets(classifier: Classifier, inputs: Inputs, targets) -> tf.Tensor | None:
-    """`targets` as int64 [N], or None for none; raises `InputError` as labels do, or where a target is the label."""
+    """`targets` as int64 [N], or None. Raises `InputError` as for labels, and if a target is the image's own label."""
     if targets is None:
         return None
     classes = classifier(inputs.images[:1]).shape[1]
@@ -215,7 +217,7 @@ def check_targets(classifier: Classifier, inputs: Inputs, targets) -> tf.Tensor 
 
 
 def check_epsilon(epsilon: float, bounds: Bounds, norm: float = np.inf, shape: Sequence[int] = ()) -> None:
-    """Refuse an ε that is negative, or beyond the width of the bounds, which no two images exceed.
+    """Refuse an ε that is negative or above the bounds' width, the largest distance between two images.
 
     In ℓ2 the width is that of images of `shape`, [N, H, W, C].
     """
@@ -238,16 +240,15 @@ def check_positive(**values: float) -> None:
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse a margin κ below 0, with which a failure would count as success."""
+    """Refuse a margin κ below 0, which would count failures as successes."""
     if not confidence >= 0:
         raise InputError(f"confidence is {confidence}; it must be at least 0.")
 
 
 def check_classifier(classifier: Classifier, images: tf.Tensor, *, gradient: bool) -> int:
-    """The number of classes, once the classifier has been tried on a few images, float32 [n, H, W, C].
+    """Call the classifier on a few images, float32 [n, H, W, C]; returns the number of classes.
 
-    Raises `InputError` where it returns something other than logits [n, classes], or has no `gradient` where one is
-    asked for.
+    Raises `InputError` if it does not return logits [n, classes], or has no gradient although `gradient` is set.
     """
     with tf.GradientTape(watch_accessed_variables=gradient) as tape:
         if gradient:

@@ -64,6 +64,6 @@ def command(
 
 
 def _show(found: dict, out: Path) -> None:
-    click.echo(f"{found['images']} images, of which {found['accepted']} accepted, in {out}")
+    click.echo(f"Accepted {found['accepted']} of {found['images']}; the results are in {out}")
     if found["skipped"]:
         click.echo(f"{len(found['skipped'])} cannot be read and were skipped: {', '.join(found['skipped'])}", err=True)

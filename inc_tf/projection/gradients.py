@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.projection.solvers.momentum import Momentum
-from inc_tf.projection.solvers.protocol import activations, squared_errors
+from inc_tf.projection.solvers.protocol import activations, errors_and_gradients, squared_errors, xla_pays
 
 _COLUMN_MEMORY = 2**31  # what the columns of a Hessian that are computed together may keep, for 64 images
 _SINGULAR = 1e-6  # of the greatest eigenvalue: below it, float32 knows no direction
@@ -27,23 +27,24 @@ def unrolled(
       generator: G, from codes [N, k] to images [N, H, W, C].
       images: x, [N, H, W, C].
       codes: z₀, [N, k]. If it depends on x, as E(x) does, the gradient flows through it too.
-      steps: K. Memory for the backward pass grows with it.
+      steps: K.
       learning_rate: Adam's.
 
     Returns: [N, k]. The value is Algorithm 1's, except that Adam's ε is under the root: so its derivative at a zero
-    gradient, as of a dead code, is zero rather than NaN.
+    gradient, as of a dead code, is zero rather than NaN. The backward pass takes each step once more, so that memory
+    grows by three codes a step.
     """
+    generate = frozen(generator)
 
-    def step(t, z, moments):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(z)
-            errors = squared_errors(generator, z, images)
-        change, moments = adam(tape.gradient(errors, z), moments, t, learning_rate, differentiable=True)
-        return t + 1, z + change, moments
+    def step(images, t, z, *moments):
+        _, gradient = errors_and_gradients(generate, z, images)
+        change, moments = adam(gradient, moments, t, learning_rate, differentiable=True)
+        return z + change, *moments
 
+    advance = recomputed(step, compiled=xla_pays(generator))
     zeros = tf.zeros_like(codes)
-    first = (tf.zeros([], codes.dtype), codes, (zeros, zeros))
-    return tf.while_loop(lambda *_: True, step, first, maximum_iterations=steps)[1]
+    first = (tf.zeros([], codes.dtype), codes, zeros, zeros)
+    return _after(steps, advance, images, first)
 
 
 def unrolled_momentum(
@@ -55,17 +56,16 @@ def unrolled_momentum(
       generator: G, from codes [N, k] to images [N, H, W, C].
       images: x, [N, H, W, C].
       codes: z₀, [N, k].
-      solver: the search, with its L steps. Memory for the backward pass grows with them.
+      solver: the search, with its L steps.
 
-    Returns: [N, k].
+    Returns: [N, k]. The backward pass takes each step once more, so that memory grows by two codes a step.
     """
-
-    def step(t, z, velocity):
-        _, z, velocity = solver.descend(generator, images, z, velocity, t)
-        return t + 1, z, velocity
-
-    first = (tf.constant(0), codes, tf.zeros_like(codes))
-    return tf.while_loop(lambda *_: True, step, first, maximum_iterations=solver.steps)[1]
+    generate = frozen(generator)
+    advance = recomputed(
+        lambda images, t, *state: solver.descend(generate, images, *state, t)[1:], compiled=xla_pays(generator)
+    )
+    first = (tf.zeros([], codes.dtype), codes, tf.zeros_like(codes))
+    return _after(solver.steps, advance, images, first)
 
 
 def slope(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
@@ -116,31 +116,44 @@ def implicit(generator: keras.Model, images: tf.Tensor, codes: tf.Tensor) -> tf.
     return at_minimum(images)
 
 
-def recomputed(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`function`, from a tensor to a tensor, with a backward pass that recomputes it instead of keeping its
-    activations.
+def recomputed(function: Callable, *, compiled: bool = False) -> Callable:
+    """`function`, from tensors to tensors, with a backward pass that recomputes it instead of keeping its activations.
 
-    In a loop, memory then grows by one input a step. There, `function` must not read a variable; see `frozen`.
+    In a loop, memory then grows by the inputs of a step. There, `function` must not read a variable; see `frozen`.
+
+    Args:
+      function: from floating tensors, each an argument, to a tensor or a tuple of them.
+      compiled: make of each pass one XLA program.
     """
 
+    @tf.function(jit_compile=compiled or None, autograph=False)
+    def backward(inputs: tuple[tf.Tensor, ...], upstream: tuple[tf.Tensor, ...]) -> list[tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            again = tf.nest.flatten(function(*inputs))
+        return tape.gradient(again, inputs, output_gradients=upstream, unconnected_gradients="zero")
+
+    forward = tf.function(function, jit_compile=compiled or None, autograph=False)
+
     @tf.custom_gradient
-    def forward(x: tf.Tensor):
-        def pull_back(upstream: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                again = function(x)
-            return tape.gradient(again, x, output_gradients=upstream)
+    def differentiable(*inputs: tf.Tensor):
+        return forward(*inputs), lambda *upstream: backward(inputs, upstream)
 
-        return function(x), pull_back
-
-    return forward
+    return differentiable
 
 
 def frozen(model: keras.Model) -> Callable[..., tf.Tensor]:
     """`model` as a function of its inputs, with the weights that it has at the time of this call, for use in a loop."""
     parts = model.trainable_variables, model.non_trainable_variables
     weights = [[tf.convert_to_tensor(variable) for variable in part] for part in parts]
-    return lambda inputs: model.stateless_call(*weights, inputs, training=False)[0]
+    return lambda inputs, training=False: model.stateless_call(*weights, inputs, training=training)[0]
+
+
+def _after(steps: int, step: Callable, images: tf.Tensor, first: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    """The codes after `steps` steps from the state `first`: t, the codes, and what else `step` keeps."""
+    return tf.while_loop(
+        lambda *_: True, lambda t, *state: (t + 1, *step(images, t, *state)), first, maximum_iterations=steps
+    )[1]
 
 
 def _solve(hessians: tf.Tensor, right: tf.Tensor) -> tf.Tensor:

@@ -58,6 +58,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._largest_batch = max(1, rows_together(kept) // start.restarts)
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
+        self._sums = tf.function(lambda: [tf.reduce_sum(weight) for weight in generator.weights], autograph=False)
         self._kept: dict[tuple, tuple[tf.Tensor, ...]] = {}
         self._held: tuple[int, list[tf.Variable]] | None = None
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.
@@ -90,6 +91,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         found: list[Projection] = []
 
         def joined() -> Projection:
+            if len(found[0].codes) == n:
+                return found[0]
             return Projection(*(tf.concat(parts, axis=0)[:n] for parts in zip(*found, strict=True)))
 
         with bar as shown:
@@ -152,7 +155,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         """What the start prepares, kept for as long as the generator's weights stay as they are; the oldest seed's goes
         where memory ends.
         """
-        weights = tuple(float(tf.reduce_sum(weight)) for weight in self.generator.weights)
+        weights = tuple(float(total) for total in self._sums())
         key = (int(seed), *weights)
         if key not in self._kept:
             for other in [other for other in self._kept if other[1:] != weights]:

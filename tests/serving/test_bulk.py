@@ -78,7 +78,7 @@ def test_a_quiet_run_writes_nothing_to_stderr(encoded, tmp_path):
     (tmp_path / "in" / "digit.png").write_bytes(encoded[0])
     words = [sys.executable, "-m", "inc_tf.cli", "project", "in", "out", *OPTIONS]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **HERE})
-    assert done.stdout.startswith("1 images, of which ")
+    assert done.stdout.endswith(" of 1; the results are in out\n")
     assert done.stderr == ""
 
 
@@ -106,7 +106,7 @@ def test_killed_run_does_what_is_missing_and_nothing_twice(run):
     kept[1].unlink()
     times = {path: os.stat(path).st_mtime_ns for path in (kept[0], kept[2])}
     again = CliRunner().invoke(main, ["project", str(folder), str(out), *OPTIONS], catch_exceptions=False)
-    assert again.stdout == f"{N} images, of which {summary['accepted']} accepted, in {out}\n"
+    assert again.stdout == f"Accepted {summary['accepted']} of {N}; the results are in {out}\n"
     assert "1 cannot be read and were skipped: 3-torn.png" in again.stderr
     assert rows(out) == before
     assert {path: os.stat(path).st_mtime_ns for path in times} == times

@@ -43,11 +43,16 @@ class Momentum(Settings):
         return tf.where(t < math.ceil(_DECAY_AT * self.steps), self.learning_rate, _DECAY * self.learning_rate)
 
     def descend(
-        self, generator: keras.Model, images: tf.Tensor, codes: tf.Tensor, velocity: tf.Tensor, t: tf.Tensor
+        self,
+        generator: Callable[..., tf.Tensor],
+        images: tf.Tensor,
+        codes: tf.Tensor,
+        velocity: tf.Tensor,
+        t: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """‖G(z) − x‖₂² at the codes z, [B]; and the codes and the velocity v after step t, counted from 0, [B, k]."""
         errors, gradient = errors_and_gradients(generator, codes, images)
-        velocity = self.momentum * velocity + gradient / math.prod(generator.output_shape[1:])
+        velocity = self.momentum * velocity + gradient / math.prod(images.shape[1:])
         return errors, codes - self.rate(t) * velocity, velocity
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:

@@ -87,12 +87,14 @@ def solver(name: str) -> Callable[[type], type]:
     return declare
 
 
-def squared_errors(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+def squared_errors(generator: Callable[..., tf.Tensor], codes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """‖G(z) − x‖₂² of each row, [B]."""
     return tf.reduce_sum(tf.math.squared_difference(generator(codes, training=False), images), axis=[1, 2, 3])
 
 
-def errors_and_gradients(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def errors_and_gradients(
+    generator: Callable[..., tf.Tensor], codes: tf.Tensor, images: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """‖G(z) − x‖₂² of each row, [B], and its gradient with respect to z, [B, k]."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(codes)

@@ -15,7 +15,7 @@ from inc_tf.projection.solvers.draining import drain
 from inc_tf.projection.solvers.protocol import Solution, signature, xla_pays
 from inc_tf.rows import select
 
-_FEW = 8  # rows that are searched faster one by one
+_FEW = 4  # rows that are searched faster one by one
 
 
 class Step(NamedTuple):
