@@ -62,7 +62,8 @@ def unrolled_momentum(
     """
     generate = frozen(generator)
     advance = recomputed(
-        lambda images, t, *state: solver.descend(generate, images, *state, t)[1:], compiled=xla_pays(generator)
+        lambda images, t, z, velocity: solver.descend(generate, images, z, velocity, t)[1:],
+        compiled=xla_pays(generator),
     )
     first = (tf.zeros([], codes.dtype), codes, tf.zeros_like(codes))
     return _after(solver.steps, advance, images, first)
