@@ -1,4 +1,4 @@
-"""The server's routes: TensorFlow Serving's REST, health, metrics, and the page."""
+"""The server's routes: TensorFlow Serving's REST API, health, metrics and the page."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ _PAGE = Path(__file__).parent / "static"
 
 
 class _Server:
-    """The routes' common state: the models, the thread that runs them, the queue before it, the page's own thread."""
+    """State that the routes share: the models, the thread that runs them, its queue, and the page's own thread."""
 
     def __init__(self, directory: Path, limits: Limits, batching: bool, page: bool):
         self.limits = limits
@@ -71,7 +71,7 @@ class _Server:
             executor.shutdown(wait=False, cancel_futures=True)
 
     def _changed(self, name: str, model: Model | None) -> None:
-        """Bring the metric of versions up to date; called in the loader's thread."""
+        """Update the metric of versions; called in the loader's thread."""
         versions = {str(v.number): v.state == AVAILABLE for v in model.versions()} if model else {}
         for gone in self._shown.pop(name, set()) - set(versions):
             self.metrics.models.remove(name, gone)
@@ -80,7 +80,7 @@ class _Server:
         self._shown[name] = set(versions)
 
     def _model(self, request: Request, route: str) -> tuple[str, Model]:
-        """The model that the path names. Raises `Refused`."""
+        """The model in the path. Raises `Refused`."""
         counted = account(request.scope)
         counted.route = route
         name, version = request.path_params["name"], _version(request)
@@ -95,7 +95,7 @@ class _Server:
         return name, model
 
     def _servable(self, request: Request, route: str) -> "Servable":
-        """What answers for the path's model and version. Raises `Refused`."""
+        """The servable of the path's model and version. Raises `Refused`."""
         name, model = self._model(request, route)
         if model.servable is not None and _version(request) in (None, model.servable.version):
             return model.servable
@@ -114,7 +114,7 @@ class _Server:
         )
 
     async def metadata(self, request: Request) -> Response:
-        """The signatures of what is served."""
+        """The signatures of the model."""
         return JSONResponse(self._servable(request, "metadata").metadata())
 
     async def predict(self, request: Request) -> Response:
@@ -147,7 +147,7 @@ class _Server:
             raise Refused(429, f"{len(self.batcher)} images wait already; try again later") from error
 
     async def _until_left(self, request: Request, work: Any) -> Any:
-        """What `work` returns; it is cancelled when the client leaves, so that nobody's images are computed."""
+        """The result of `work`, which is cancelled if the client leaves, so that no images are computed for nobody."""
         working = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(_left(request))
         try:
@@ -160,7 +160,7 @@ class _Server:
             leaving.cancel()
 
     async def health(self, request: Request) -> Response:
-        """200 once every model is loaded, its page too, or cannot be, and one is available; 503 before."""
+        """200 once every model and its page is loaded or has failed, and one is available; 503 before."""
         account(request.scope).route = "health"
         states = {name: model.servable is not None for name, model in sorted(self.models.all.items())}
         if not self.models.ready:
@@ -177,7 +177,7 @@ class _Server:
         return Response(generate_latest(self.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     def _demonstrations(self) -> dict[str, tuple["Servable", "Demonstration"]]:
-        """What the page shows, by name; the bundled digits, which stand in for MNIST, come last."""
+        """The page's demonstrations by name. The bundled digits, a substitute for MNIST, come last."""
         shown = {
             name: (model.servable, model.servable.demonstration)
             for name, model in self.models.all.items()
@@ -186,7 +186,7 @@ class _Server:
         return dict(sorted(shown.items(), key=lambda item: (item[1][0].card["dataset"] == "digits", item[0])))
 
     async def describe_demonstrations(self, request: Request) -> Response:
-        """What the page has to choose from."""
+        """The choices on the page."""
         account(request.scope).route = "page"
         if not self.models.ready:
             raise Refused(503, "The models are loading; /healthz tells when they are ready")
@@ -194,7 +194,7 @@ class _Server:
         return Response(b"[" + b",".join(shown) + b"]", media_type="application/json")
 
     async def demonstrate(self, request: Request) -> Response:
-        """One attack and the defence's search, a line of JSON for each look at it."""
+        """One attack, then the defence's search: a line of JSON for each step that the page shows."""
         counted = account(request.scope)
         counted.route = "demonstration"
         found = self._demonstrations().get(request.path_params["name"])
@@ -230,7 +230,7 @@ class _Server:
 
 
 class _Answer(Response):
-    """An answer in pieces, each written when the client has taken those before; then its request is over."""
+    """An answer in pieces, each written once the client has taken those before. It ends the request."""
 
     def __init__(self, first: bytes, pieces: Iterator[bytes], server: _Server, held: Held):
         self._first, self._pieces, self._server, self._held = first, pieces, server, held
@@ -256,7 +256,7 @@ class _Answer(Response):
 
 
 def _joined(pieces: Iterator[bytes]):
-    """The next pieces as one of `_WHOLE` bytes or a little more; a shorter one is the last."""
+    """The next pieces joined to `_WHOLE` bytes or slightly more; only the last is shorter."""
     part = bytearray()
     for piece in pieces:
         part += piece
@@ -267,7 +267,7 @@ def _joined(pieces: Iterator[bytes]):
 
 
 def _version(request: Request) -> int | None:
-    """The version that the path asks for; None: the latest. Raises `Refused`."""
+    """The version in the path; None for the latest. Raises `Refused`."""
     version = request.path_params.get("version")
     if version is None:
         return None
@@ -281,7 +281,7 @@ def _line(event: dict) -> bytes:
 
 
 async def _left(request: Request) -> None:
-    """Returns when the client has closed its connection."""
+    """Returns once the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -306,7 +306,7 @@ async def _bug(request: Request, raised: Exception) -> Response:
 
 
 class _Page(StaticFiles):
-    """The page's files, which browsers ask for anew, so that page and server are of one version; always whole."""
+    """The page's files, whole. Browsers request them anew each time, so that page and server have the same version."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         account(scope).route = "page"
@@ -329,17 +329,17 @@ def application(
     page: bool = True,
     access_log: bool = False,
 ) -> ASGIApp:
-    """The ASGI application; its models load in its lifespan, while `/healthz` answers 503.
+    """The ASGI application. Its models load during its lifespan; until then `/healthz` returns 503.
 
     Args:
-      directory: that `inc export` wrote to.
-      hosts: the names that it answers to, as `guard.hosts` returns them.
+      directory: a folder of `inc export`.
+      hosts: the host names that it accepts, from `guard.hosts`.
       limits: what it refuses.
-      batching: whether concurrent requests are answered together.
+      batching: whether to answer concurrent requests together.
       page: whether there is a page at `/`.
       access_log: whether to print a line for each request.
 
-    Raises `InputError` where there is no model.
+    Raises `InputError` if there is no model.
     """
     server = _Server(directory, limits, batching, page)
     model, version = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"

@@ -1,4 +1,4 @@
-"""Dynamic batching: requests that wait at the same time are answered together, and no request holds up the others."""
+"""Dynamic batching: requests that wait at the same time are answered together, and none delays the others for long."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ import numpy as np
 
 
 class Full(Exception):
-    """The queue has no room for the rows."""
+    """The queue has no room for these rows."""
 
 
 class _Request:
-    """A request's rows; those that no batch has taken yet are `rows[taken:]`."""
+    """The rows of one request; `rows[taken:]` are still waiting."""
 
     def __init__(self, keys: Sequence[Hashable], images: np.ndarray, answer: asyncio.Future):
         first: dict[Hashable, int] = {}
@@ -29,7 +29,7 @@ class _Request:
         self.since = time.monotonic()
 
     def take(self, key: Hashable, most: int) -> list[int]:
-        """The numbers of at most `most` rows, which come next and have this key."""
+        """The indices of the next rows with this key, at most `most`."""
         start = self.taken
         while self.taken < min(len(self.rows), start + most) and self.rows[self.taken][0] == key:
             self.taken += 1
@@ -39,20 +39,20 @@ class _Request:
 class Batcher:
     """Runs rows of the same key together, one batch at a time.
 
-    There is no wait for a batch to fill: while one runs, the rows that come gather in the queue, and the next batch
-    takes all it can of them. The request that has had the fewest of its rows taken goes first, of those the smallest,
-    of those the oldest; what room its key leaves, others of that key share in the same order. So a request of many
-    images waits for those of few, never the other way.
+    No batch waits until it is full: rows that arrive while a batch runs gather in the queue, and the next batch takes
+    as many as it can. The request that has had the fewest rows taken comes first, then the smallest, then the oldest.
+    The room that it leaves goes to other requests with the same key, in the same order. So a request of many images
+    waits for requests of few, never the other way round.
 
     Args:
       run: ``run(key, images) -> answers``, arrays [N, …] by name for images [N, …], called in the executor's thread.
-      executor: where batches run; one thread, so that they do not fight for the cores.
-      largest: the most rows of a batch.
-      capacity: the most rows that wait; more are refused with `Full`.
-      observe: told each batch's key, size, its oldest row's seconds in the queue and the batch's own.
+      executor: runs the batches; one thread, so that they do not compete for cores.
+      largest: the largest number of rows in a batch.
+      capacity: the largest number of waiting rows; more are refused with `Full`.
+      observe: called with each batch's key and size, the seconds that its oldest row waited, and the batch's seconds.
 
     Attributes:
-      running: batches that run now, 0 or 1.
+      running: the number of batches that are running, 0 or 1.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Batcher:
         self.running = 0
 
     def __len__(self) -> int:
-        """How many rows wait."""
+        """The number of waiting rows."""
         return self._waiting
 
     async def submit(self, keys: Sequence[Hashable], images: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """The answer for each image, [N, …], under its key, in order. Cancelled, its rows leave the queue.
+        """The answers for the images, [N, …], in order. If this is cancelled, the rows leave the queue.
 
         Raises `Full`, or what `run` raised for any of its rows.
         """
@@ -118,7 +118,7 @@ class Batcher:
         self._worker = None
 
     def _next_batch(self) -> tuple[Hashable, list[tuple[_Request, int]]]:
-        """A key, and the rows of that key that are to run, each as its request and its number there."""
+        """A key and its rows for the next batch, each as a request and an index."""
         waiting = sorted(self._queue, key=lambda request: (request.taken, len(request.rows)))  # stable: oldest first
         first = waiting[0]
         key = first.rows[first.taken][0]

@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a limit on each, and on the memory of all requests that are at work."""
+"""Reads the bodies of requests, within a limit for each and a limit for the memory of all requests in progress."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ _STALLED = 1.0  # seconds without them after which a request may be given up for
 
 
 class Held:
-    """One request's share of the memory, from its body's first byte to its answer's last.
+    """One request's share of the memory, from the first byte of its body to the last byte of its answer.
 
     Attributes:
       data: the body.
-      given_up: whether it had to make room for others.
+      given_up: whether it was dropped to make room for others.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Held:
 
     @contextlib.asynccontextmanager
     async def waiting_for_client(self, seconds: float) -> AsyncIterator[None]:
-        """Raises `TimeoutError` after `seconds`, or when the request is given up."""
+        """A context that raises `TimeoutError` after `seconds`, or when the request is dropped."""
         self._since = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds) as self._timeout:
@@ -47,11 +47,11 @@ class Held:
             self._moved, self._since = 0, asyncio.get_running_loop().time()
 
     def stalled(self) -> float:
-        """For how many seconds the client has been waited for without progress."""
+        """The seconds for which the client has made no progress."""
         return 0.0 if self._timeout is None else asyncio.get_running_loop().time() - self._since
 
     def give_up(self) -> None:
-        """Make the wait for the client end now."""
+        """End the wait for the client now."""
         assert self._timeout is not None
         self.given_up = True
         self.data = bytearray()
@@ -59,10 +59,10 @@ class Held:
 
 
 class Bodies:
-    """The bodies of all requests that are at work.
+    """The bodies of all requests in progress.
 
     Attributes:
-      used: their bytes.
+      used: their size in bytes.
     """
 
     def __init__(self, limits: Limits):
@@ -71,14 +71,14 @@ class Bodies:
         self.used = 0
 
     async def read(self, request: Request, largest: int | None = None) -> Held:
-        """The body, whole; it counts until `release`.
+        """The whole body, which counts towards the memory until `release`.
 
         Args:
           request: its type must be JSON, where it says one.
           largest: bytes; None is `Limits.body`.
 
-        Raises `Refused`: 408 for a body that did not come in time, 413 for a large one, 415 for one that is compressed
-        or not JSON, 429 where there is no memory for it, 499 where the client left.
+        Raises `Refused`: 408 for a body that did not arrive in time, 413 for one that is too large, 415 for one that is
+        compressed or not JSON, 429 if there is no memory for it, 499 if the client left.
         """
         largest = self._limits.body if largest is None else largest
         _check_headers(request, largest)

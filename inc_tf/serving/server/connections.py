@@ -1,6 +1,6 @@
-"""Connections: uvicorn's, which has no limit on the time that a client takes to send a request or to read its answer.
+"""Connections with limits on the time that a client takes to send a request or to read its answer; uvicorn has none.
 
-Once a second `sweep` closes those that take longer than `Limits` says.
+Once a second, `sweep` closes those that exceed `Limits`.
 """
 
 import logging
@@ -27,7 +27,7 @@ _HEAD, _BODY, _ANSWER = "head", "body", "answer"
 
 
 class _Framing(h11.Connection):
-    """HTTP/1.1 as bytes, where a body is not chunked so finely that the chunks are the work."""
+    """HTTP/1.1 framing that refuses bodies cut into chunks so small that parsing them would be most of the work."""
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -73,7 +73,7 @@ class Connection(H11Protocol):
         self.stage()
 
     def stage(self) -> str:
-        """What is waited for: the head of a request, its body, or nothing of the client's."""
+        """What the server is waiting for: the head of a request, its body, or nothing from the client."""
         state = self.conn.their_state
         now = _HEAD if state is h11.IDLE else _BODY if state is h11.SEND_BODY else _ANSWER
         if now != self._stage:
@@ -81,7 +81,7 @@ class Connection(H11Protocol):
         return now
 
     def check_time(self) -> None:
-        """Close it if the client has taken too long."""
+        """Close the connection if the client has taken too long."""
         now = self.loop.time()
         if self._unsent_since is not None and now - self._unsent_since > self.limits.seconds:
             self.transport.abort()
@@ -118,7 +118,7 @@ class Connection(H11Protocol):
         self._refuse(400, "This is not a request of HTTP/1.1 as RFC 9112 has it")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer in the application's place, and close."""
+        """Answer instead of the application, and close the connection."""
         answer = error(status, message, {**HEADERS, "Connection": "close"})
         head = h11.Response(status_code=status, headers=answer.raw_headers)
         try:
@@ -130,12 +130,12 @@ class Connection(H11Protocol):
 
 
 def protocol(limits: Limits) -> Callable[..., Connection]:
-    """What makes connections with these limits."""
+    """A factory of connections with these limits."""
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a line for each malformed request would fill disks
     return partial(Connection, limits)
 
 
 def sweep(connections: set) -> None:
-    """Close those that take too long."""
+    """Close the connections that take too long."""
     for connection in list(connections):
         connection.check_time()

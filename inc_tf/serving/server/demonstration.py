@@ -45,10 +45,10 @@ _PENALTY = 20.0  # what a distance of η too many counts in the true class's log
 
 
 def through(defense: InvertAndClassify) -> Callable[[tf.Tensor], Classifier]:
-    """The whole defence for an attack that knows it, and whose images shall not be refused either.
+    """The whole defence, for an attack that knows it and whose images must be accepted too.
 
-    Returns: labels ↦ the logits of a projection, with the gradient that the implicit function theorem gives. Where the
-    distance comes close to η, the true class's rises, so that the attack looks for another way.
+    Returns: labels ↦ the logits of a projection, with the gradient that the implicit function theorem gives. If the
+    distance comes close to η, the true class's logit rises, so that the attack turns elsewhere.
     """
     both = implicit_with_distances(defense)
     limit = math.inf if defense.threshold is None else defense.threshold

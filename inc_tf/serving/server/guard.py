@@ -1,4 +1,4 @@
-"""What every request passes: who may ask, what browsers are told, and what is counted and logged."""
+"""What every request passes through: access control, headers for browsers, metrics and the access log."""
 
 import json
 import re
@@ -35,7 +35,7 @@ LEFT = 499
 
 @dataclass
 class Account:
-    """What a request is counted under; its handler fills it in."""
+    """The labels under which a request is counted; its handler fills them in."""
 
     route: str = "other"
     model: str = ""
@@ -47,19 +47,19 @@ def account(scope: Scope) -> Account:
 
 
 def error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An error as JSON; in ASCII, so that it can always be written."""
+    """An error as JSON, in ASCII so that it can always be encoded."""
     more = {"Retry-After": "1"} if status in (429, 503) else {}
     body = json.dumps({"error": message})
     return Response(body, status, {**more, **(headers or {})}, media_type="application/json")
 
 
 def hosts(bound: str, allowed: Iterable[str]) -> frozenset[str] | None:
-    """The names that the server answers to; None: to any.
+    """The host names that the server accepts; None for any.
 
     Args:
-      bound: the address that it binds. Where that is loopback's, a name of another host is that of a web page that
-        has its own name point here, to read the answers (DNS rebinding).
-      allowed: more names; where the address is another, only these and loopback's are answered.
+      bound: the address that it binds. If that is a loopback address, any other host name belongs to a web page whose
+        own name points here so that it can read the answers (DNS rebinding).
+      allowed: additional names; for any other address, only these and loopback's are accepted.
     """
     named = frozenset(name.lower() for name in allowed)
     return _LOOPBACK | named if named or _is_loopback(bound) else None
@@ -73,12 +73,12 @@ def _is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """The ASGI application around the application.
+    """The ASGI middleware around the application.
 
     Args:
-      app: what answers.
-      hosts: the names that it answers to, in lower case; None: any.
-      metrics: told of each request.
+      app: the application.
+      hosts: the host names that are accepted, in lower case; None for any.
+      metrics: counts each request.
       log: whether to print a line of JSON for each request.
     """
 
@@ -126,7 +126,7 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """A host without its port, in lower case; empty for what is none."""
+    """A host without its port, in lower case; empty if it is not one."""
     found = _HOST.fullmatch(host)
     return (found[1] or found[2]).lower() if found else ""
 

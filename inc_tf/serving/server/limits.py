@@ -1,4 +1,4 @@
-"""What the server refuses, so that no client can take what all of them need."""
+"""Limits that keep one client from using up what all clients need."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ CONNECTION = 3 * 2**17
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on what clients may send; each must be above 0.
+    """Limits on what clients may send. Each must be above 0.
 
     Attributes:
       body: bytes of one request's body; larger ones get 413.
-      bodies: bytes of all bodies that are held at once; where more come, the one that has stalled longest is given up
-        (408), and if none has, the new one gets 429.
-      waiting: images that wait for their batch; where more would, 429.
+      bodies: bytes of all bodies that are held at once. If they do not suffice, the body that has stalled longest is
+        dropped (408); if none has stalled, the new request gets 429.
+      waiting: images that wait for their batch; above that, 429.
       seconds: from a request's last header to its answer: 408 while its body is read, 504 after.
       head: seconds until a request's line and headers are complete; then the connection is closed.
       connections: open at once; one more takes the place of the one that has waited longest for its request's headers.
 
-    Raises `InputError` for what is no such number.
+    Raises `InputError` for any other value.
     """
 
     body: int = 16 * MIB

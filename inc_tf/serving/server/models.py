@@ -1,7 +1,7 @@
-"""The models of a folder: the latest version of each is served, and the folder is looked at again every second.
+"""The models in a folder. The latest version of each is served, and the folder is checked every second.
 
-As TensorFlow Serving's default policies have it: a version is served once it is loaded; then the one before it is
-answered to the end and forgotten, and one that cannot be loaded leaves the one before it in place.
+This follows TensorFlow Serving's default policies: a version is served once it is loaded, and the one before it then
+finishes its requests and is unloaded. If a version cannot be loaded, the one before it stays.
 """
 
 import os
@@ -25,7 +25,7 @@ _AGAIN = 60.0  # seconds until a version that could not be loaded is tried again
 
 @dataclass(frozen=True)
 class Version:
-    """A version's state, in TensorFlow Serving's words, and the sentence that says why it is not served."""
+    """A version's state in TensorFlow Serving's terms, and the reason if it is not served."""
 
     number: int
     state: str
@@ -39,7 +39,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the folder: what answers, if anything does, and what became of its latest version."""
+    """A model in the folder: its servable, if any, and the state of its latest version."""
 
     latest: Version
     folder: tuple[Path, int, int]  # path, inode and time of change, of the latest version
@@ -54,16 +54,16 @@ class Model:
 
 
 class Models:
-    """Loads and watches in a thread of its own, which no exit waits for.
+    """Loads and watches models in a daemon thread.
 
     Args:
-      directory: that `inc export` wrote to.
+      directory: a folder of `inc export`.
       page: whether to load what the page shows.
-      changed: called in that thread with each model's name and state, and with None where it is gone.
+      changed: called in that thread with a model's name and state; with None once it is gone.
 
     Attributes:
-      all: by name. It is replaced, never changed, so that others may read it while this thread goes on.
-      ready: whether each model that was there at first has been loaded or cannot be.
+      all: the models by name. The dictionary is replaced, never changed, so that other threads may read it.
+      ready: whether each model that was there at the start has been loaded or has failed.
 
     Raises `InputError` for a folder without a model.
     """
@@ -79,11 +79,11 @@ class Models:
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Begin to load and to watch."""
+        """Start loading and watching."""
         threading.Thread(target=self._watch, name="loader", daemon=True).start()
 
     def stop(self) -> None:
-        """Load no more."""
+        """Stop loading."""
         self._stopping.set()
 
     def _watch(self) -> None:
@@ -145,14 +145,14 @@ class Models:
 
 
 def quiet() -> None:
-    """No progress bars from this thread, since a log has no use for them; Keras keeps that setting by thread."""
+    """Disable progress bars in this thread, since they spoil a log. Keras keeps this setting for each thread."""
     import keras
 
     keras.config.disable_interactive_logging()
 
 
 def latest_versions(directory: Path) -> dict[str, Path]:
-    """The folder of the latest version of each model, by name."""
+    """The folder of each model's latest version, by name."""
     latest: dict[str, Path] = {}
     for path in directory.glob("[!.]*/*"):
         if path.name.isdecimal() and path.name.isascii() and os.path.isdir(path):

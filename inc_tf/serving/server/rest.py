@@ -37,7 +37,7 @@ class Refused(Exception):
 
 
 class Model(Protocol):
-    """What is read of a model here.
+    """What this module needs to know of a model.
 
     Attributes:
       signatures: by name.
@@ -55,7 +55,7 @@ class Model(Protocol):
 
 
 class Prediction(NamedTuple):
-    """A body that was understood: `images` [N, H, W, C], `seeds` one for each, and whether it came as rows."""
+    """A parsed body: `images` [N, H, W, C], a seed for each, and whether it has the row format."""
 
     signature: str
     images: np.ndarray
@@ -64,7 +64,7 @@ class Prediction(NamedTuple):
 
 
 async def in_turns(work: Generator[Any, None, Any], turn: asyncio.Lock) -> Any:
-    """Run a generator to its end, a few milliseconds at a time; returns what it returns.
+    """Run a generator to its end, a few milliseconds at a time; returns its result.
 
     Those that share `turn` go round in order, one slice in each pass of the event loop, so that nobody waits for a
     large body.
@@ -90,7 +90,7 @@ def parsed(body: bytes | bytearray, longest: int) -> dict[str, Any]:
 
 
 def prediction(body: bytes | bytearray, model: Model, most: int) -> Generator[None, None, Prediction]:
-    """What a predict request asks for, read an image at a time.
+    """The images and seeds of a predict request, read one image at a time.
 
     Raises `Refused` for anything that the signature does not take, and for more than `most` images (413).
     """
@@ -118,7 +118,7 @@ def prediction(body: bytes | bytearray, model: Model, most: int) -> Generator[No
 
 
 def response(answers: list[dict[str, np.ndarray]], rows: bool) -> Generator[bytes, None, None]:
-    """The body that answers, in pieces: a row for each image, or a column for each output."""
+    """The response's body, in pieces: a row for each image, or a column for each output."""
     if rows:
         for i, row in enumerate(answers):
             yield (b"," if i else b'{"predictions":[') + _dumped({name: _plain(part) for name, part in row.items()})
@@ -191,7 +191,7 @@ class _Reader:
             raise Refused(400, f"JSON Value: {shown(self.value(SMALL))} Is not object")
 
     def members(self) -> Iterator[str]:
-        """The keys of the object that is next; after each, its value is to be read."""
+        """The keys of the next object; the caller reads the value after each."""
         known: set[str] = set()
         for _ in self._parts(b"{", b"}"):
             if self.peek() != b'"':
@@ -206,7 +206,7 @@ class _Reader:
             yield key
 
     def items(self) -> Iterator[int]:
-        """The numbers of the items of the array that is next; after each, it is to be read."""
+        """The indices of the next array's items; the caller reads the item after each."""
         return self._parts(b"[", b"]")
 
     def end(self) -> None:
@@ -235,7 +235,7 @@ class _Reader:
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of these members. Raises `Refused` where two have the same key."""
+    """An object with these members. Raises `Refused` if two have the same key."""
     document: dict[str, Any] = {}
     for key, value in members:
         if key in document:
@@ -279,7 +279,7 @@ class _Tensors:
         self._longest = max(SMALL, _NUMBER * int(np.prod(model.image_shape)))
 
     def read_rows(self, reader: _Reader) -> Generator[None, None, None]:
-        """Each row is an image, or an object that names it and, where it likes, its seed."""
+        """Each row is an image, or an object with an image and, optionally, a seed."""
         if reader.peek() != b"[":
             raise Refused(400, f"Expecting 'instances' value to be a list; it is {shown(reader.value(self._longest))}")
         for i in reader.items():
@@ -395,7 +395,7 @@ def _seed(seed: Any) -> int:
 
 
 def shown(value: Any) -> str:
-    """As much of a value as an error quotes."""
+    """The part of a value that an error quotes."""
     try:
         text = value if isinstance(value, str) else json.dumps(value)
     except (ValueError, RecursionError):  # an integer of more digits than Python prints

@@ -1,4 +1,4 @@
-"""Running the server until it is told to stop."""
+"""Runs the server until it is told to stop."""
 
 import contextlib
 import os
@@ -32,19 +32,19 @@ def serve(
     page: bool = True,
     access_log: bool = False,
 ) -> None:
-    """Serve the latest version of each model in `directory` until SIGINT or SIGTERM; requests at work are finished.
+    """Serve the latest version of each model in `directory` until SIGINT or SIGTERM; requests in progress are finished.
 
     Args:
-      directory: that `inc export` wrote to; what appears and disappears there while it serves is followed.
-      host: loopback; `0.0.0.0` is every address of the machine. There is no authentication.
-      port: TensorFlow Serving's own for REST.
+      directory: a folder of `inc export`; the server follows its changes.
+      host: the address; the default is loopback, `0.0.0.0` every address of the machine. There is no authentication.
+      port: the default is TensorFlow Serving's for REST.
       allowed_hosts: names, besides loopback's, that requests may have in their `Host` header.
       limits: what it refuses.
-      batching: whether concurrent requests are answered together.
+      batching: whether to answer concurrent requests together.
       page: whether there is a page at `/`.
       access_log: whether to print a line of JSON for each request.
 
-    Raises `InputError` where the address cannot be bound, there is no model, or too few files may be open.
+    Raises `InputError` if the address cannot be bound, if there is no model, or if too few files may be open.
     """
     listening = bound(host, port)
     warnings.filterwarnings("ignore", "Of the values of G")  # said when the defence was built
@@ -81,7 +81,7 @@ def serve(
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there, whose connections send at once. Raises `InputError` where it cannot be had."""
+    """A listening socket whose connections send without delay. Raises `InputError` if the address cannot be bound."""
     if not host:
         raise InputError("--host is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every address that it has.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

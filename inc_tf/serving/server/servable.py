@@ -1,4 +1,4 @@
-"""A version of a model as `inc_tf.serving.export` wrote it: loaded, warmed up and run."""
+"""One version of an exported model: loading, warming up and running it."""
 
 import json
 import time
@@ -19,20 +19,20 @@ SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Servable:
-    """One version, loaded; each signature has been run once at every size that XLA compiles for, or at 1.
+    """A loaded version. Each signature has run once, at every batch size if XLA compiles one program for each.
 
     Args:
       folder: `<name>/<version>`.
-      page: whether to load what the page shows as well.
+      page: whether to load the page's demonstration too.
 
     Attributes:
       name, version: as in the URL.
-      card: what `inc_tf.serving.export.describe` says of it.
+      card: its description, from `inc_tf.serving.export.describe`.
       image_shape, dtype, range: of the images that it takes.
-      demonstration: the page's; None where there is no page, or the projector has no generator.
-      seconds: that loading took.
+      demonstration: the page's; None if there is no page or the projector has no generator.
+      seconds: the time that loading took.
 
-    Raises `InputError` for what is not what `inc export` writes.
+    Raises `InputError` if the folder is not as `inc export` writes it.
     """
 
     def __init__(self, folder: Path, page: bool):
