@@ -27,7 +27,9 @@ _HEAD, _BODY, _ANSWER = "head", "body", "answer"
 
 
 class _Framing(h11.Connection):
-    """HTTP/1.1 framing that refuses bodies cut into chunks so small that parsing them would be most of the work."""
+    """HTTP/1.1 framing that accepts a request for a whole URL, and refuses bodies cut into chunks so small that parsing
+    them would be most of the work.
+    """
 
     def __init__(self, *args: Any):
         super().__init__(*args)
@@ -37,12 +39,28 @@ class _Framing(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0
+            return _of_path(event)
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
             self._bytes += len(event.data)
             if self._chunks > _CHUNK and self._bytes < _CHUNK * self._chunks:
                 raise h11.RemoteProtocolError("The chunks are too small")
         return event
+
+
+def _of_path(request: h11.Request) -> h11.Request:
+    """A request for a whole URL as one for its path, whose host takes the place of the header's (RFC 9112, 3.2.2)."""
+    scheme, _, rest = request.target.partition(b"://")
+    if scheme.lower() != b"http":
+        return request
+    host, _, path = rest.partition(b"/")
+    others = [(name, value) for name, value in request.headers if name != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=b"/" + path,
+        headers=[(b"host", host), *others],
+        http_version=request.http_version,
+    )
 
 
 class Connection(H11Protocol):

@@ -199,6 +199,23 @@ def test_only_its_own_pages_may_ask(server, image, headers, status):
         assert status == 200 or json.loads(answer)["error"]
 
 
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("http://localhost:1/healthz", 200),
+        ("HTTP://127.0.0.1/v1/models/lm?x=http://a", 200),
+        ("http://localhost/nothing", 404),
+        ("http://attacker.example/healthz", 421),
+        ("http://localhost@attacker.example/healthz", 421),
+        ("http:///healthz", 421),
+        ("https://localhost/healthz", 404),
+    ],
+)
+def test_a_request_for_a_whole_url_is_one_to_its_host(server, url, status):
+    for header in ("localhost", "attacker.example") if url.lower().startswith("http:") else ("localhost",):
+        assert server.ask("GET", url, headers={"Host": header})[0] == status
+
+
 def test_a_name_can_be_allowed(models, tmp_path):
     (tmp_path / "lm").symlink_to(models / "lm")
     with serving(tmp_path, "--allowed-host", "Models.example", "--no-page") as own:
