@@ -100,6 +100,29 @@ def test_the_unrolled_gradient_flows_through_a_start_that_depends_on_the_image()
     np.testing.assert_allclose(gradient_of(answer, images), finite_differences(answer, images), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("unroll", "kept"),
+    [
+        (lambda *parts: gradients.unrolled(*parts, steps=5), 4),  # t, the codes and two moments
+        (lambda *parts: gradients.unrolled_momentum(*parts, solver=inc.Momentum(steps=5)), 3),  # t, the codes and v
+    ],
+    ids=["adam", "momentum"],
+)
+def test_an_unrolled_search_keeps_the_state_of_each_step_and_no_activations(unroll, kept):
+    generator = smooth_generator()
+    codes, images = near_its_range(generator)
+
+    @tf.function(autograph=False)
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            value = loss(unroll(generator, images, codes))
+        return tape.gradient(value, images)
+
+    functions = gradient.get_concrete_function(images).graph.as_graph_def().library.function
+    assert [node.op for function in functions for node in function.node_def].count("TensorListPushBack") == kept
+
+
 def test_unrolled_steps_are_those_of_the_solver(vae, digits):
     # The solver keeps the best that it saw; where every step improves, that is the last.
     images, start = tf.constant(digits.images[:4]), tf.zeros([4, 20])

@@ -53,7 +53,7 @@ class Momentum(Settings):
         """‖G(z) − x‖₂² at the codes z, [B]; and the codes and the velocity v after step t, counted from 0, [B, k]."""
         errors, gradient = errors_and_gradients(generator, codes, images)
         velocity = self.momentum * velocity + gradient / math.prod(images.shape[1:])
-        return errors, codes - self.rate(t) * velocity, velocity
+        return errors, codes - tf.cast(self.rate(t), codes.dtype) * velocity, velocity
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
