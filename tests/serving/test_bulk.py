@@ -95,7 +95,7 @@ def test_a_run_that_reads_nothing_exits_with_1_and_names_what_it_skipped(ray_her
     (tmp_path / "in" / "unreadable.png").symlink_to("/proc/self/mem")
     done = CliRunner().invoke(main, ["project", str(tmp_path / "in"), str(tmp_path / "out"), *OPTIONS])
     assert done.exit_code == 1
-    assert done.stdout.startswith("0 images")
+    assert done.stdout.startswith("Accepted 0 of 0;")
     assert r"2 cannot be read and were skipped: unreadable.png, \xff.png" in done.stderr
 
 
