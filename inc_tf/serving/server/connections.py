@@ -15,9 +15,7 @@ from inc_tf.serving.server.guard import HEADERS, error
 from inc_tf.serving.server.limits import Limits
 
 _READ = 2**13  # bytes that are parsed between two looks at other connections
-_CHUNK = (
-    64  # bytes that a request's chunks must have on average, once there are as many chunks: each costs as a line does
-)
+_CHUNK = 64  # bytes of a chunk on average, from as many chunks on: each costs as much as a line
 _HEADERS = 2**14  # bytes of a request's line and headers
 _GRACE = 5.0  # seconds by which the application's own time limit comes first
 _AT_SHUTDOWN = 1.5  # seconds in which a body must be whole, or more of an answer read, once the server is to stop
