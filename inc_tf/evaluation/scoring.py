@@ -43,8 +43,9 @@ def worst_case(cases: Sequence[np.ndarray], outcomes: Sequence[np.ndarray] | Non
     """Each image's score under the attack that is worst for it, float64 [N].
 
     For each image, the attack is chosen on one half of the draws and scored on the other, both ways, and the two scores
-    are averaged; scores of attacks that are equally bad on the first half are averaged too. With one draw, both halves
-    are that draw, and an image scores 1 if it is right under every attack.
+    are averaged. Of attacks that are equally bad for it on the first half, the one that is worst over all images there
+    is chosen; if that does not decide either, their scores are averaged. With one draw, both halves are that draw, and
+    an image scores 1 if it is right under every attack.
 
     Args:
       cases: by attack, which images are right in which draw, bool [m, N].
@@ -56,7 +57,8 @@ def worst_case(cases: Sequence[np.ndarray], outcomes: Sequence[np.ndarray] | Non
     halves = [slice(None)] * 2 if draws == 1 else [slice(None, draws // 2), slice(draws // 2, None)]
     found = []
     for chosen_on, scored_on in (halves, reversed(halves)):
-        left = right[:, chosen_on].mean(axis=1)
+        seen = right[:, chosen_on]
+        left = seen.sum(axis=1) + seen.mean(axis=(1, 2))[:, np.newaxis]  # the mean only decides between equal counts
         worst = np.isclose(left, left.min(axis=0))
         found.append((worst * scored[:, scored_on].mean(axis=1)).sum(axis=0) / worst.sum(axis=0))
     return np.mean(found, axis=0)
