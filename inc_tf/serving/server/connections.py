@@ -4,6 +4,7 @@ Once a second, `sweep` closes those that exceed `Limits`.
 """
 
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -48,10 +49,10 @@ class _Framing(h11.Connection):
 
 def _of_path(request: h11.Request) -> h11.Request:
     """A request for a whole URL as one for its path, whose host takes the place of the header's (RFC 9112, 3.2.2)."""
-    scheme, _, rest = request.target.partition(b"://")
-    if scheme.lower() != b"http":
+    whole = re.fullmatch(rb"(?i:http)://([^/?#]*)/?(.*)", request.target, re.DOTALL)
+    if whole is None:
         return request
-    host, _, path = rest.partition(b"/")
+    host, path = whole.groups()
     others = [(name, value) for name, value in request.headers if name != b"host"]
     return h11.Request(
         method=request.method,

@@ -205,6 +205,8 @@ def test_only_its_own_pages_may_ask(server, image, headers, status):
         ("http://localhost:1/healthz", 200),
         ("HTTP://127.0.0.1/v1/models/lm?x=http://a", 200),
         ("http://localhost/nothing", 404),
+        ("http://localhost?q=/", 200),
+        ("http://attacker.example?q=localhost/healthz", 421),
         ("http://attacker.example/healthz", 421),
         ("http://localhost@attacker.example/healthz", 421),
         ("http:///healthz", 421),
