@@ -260,13 +260,17 @@ def _unrolled(defense: InvertAndClassify, parts: Parts, draws: int) -> Classifie
     """From where the search of Adam or `Momentum` starts, at its own rate; another search's gradient is taken along
     Adam's steps from E(x), close to where every search ends, or without such an E from where the defence's own ends.
     """
-    if isinstance(defense.projector.solver, Adam | Momentum):
+    if _descends(defense):
         return unrolled(defense, seeds=range(draws))
 
     def end(images: tf.Tensor) -> tf.Tensor:
         return tf.stop_gradient(defense.projector(tf.stop_gradient(images)).codes)
 
     return unrolled(defense, start=parts.encoder or end, learning_rate=zoo.learning_rate(parts.generator))
+
+
+def _descends(defense: InvertAndClassify) -> bool:
+    return isinstance(defense.projector.solver, Adam | Momentum)
 
 
 def _thresholded(defense: InvertAndClassify, parts: Parts, draws: int) -> Callable:
@@ -305,9 +309,14 @@ def _searches(defense: keras.Model) -> bool:
 
 
 register_target(
-    Target("classifier", lambda defense, parts, draws: parts.models.get("classifier", defense), searches=False)
+    Target(
+        "classifier",
+        lambda defense, parts, draws: parts.models.get("classifier", defense),
+        searches=False,
+        made_of=lambda name, defense: ("classifier",),
+    )
 )
-register_target(Target("autoencoder", _autoencoder, searches=False))
+register_target(Target("autoencoder", _autoencoder, searches=False, made_of=lambda name, defense: ("autoencode",)))
 register_target(Target("defense", _own_answers))
 register_target(Target("search", lambda defense, parts, draws: defense, suits=_finds_codes))
 register_target(
@@ -317,7 +326,14 @@ register_target(
         suits=_projects,
     )
 )
-register_target(Target("unrolled", _unrolled, suits=_searches))
+register_target(
+    Target(
+        "unrolled",
+        _unrolled,
+        suits=_searches,
+        made_of=lambda name, defense: (name,) if _descends(defense(name)) else (name, "generative"),
+    )
+)
 register_target(
     Target("implicit", lambda defense, parts, draws: implicit(defense, seeds=range(draws)), suits=_finds_codes)
 )

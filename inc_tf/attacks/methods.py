@@ -110,12 +110,15 @@ class Target:
         argument of the attack's function, usually a function from images to logits.
       searches: whether each call costs at least one search.
       suits: whether a defence can be attacked this way.
+      made_of: maps the name of the defence, and a function from names to defences, to the names of the defences and
+        parts that `build` uses; finished work is filed under their contents.
     """
 
     name: str
     build: Callable[[Any, Parts, int], Any]
     searches: bool = True
     suits: Callable[[Any], bool] = lambda defense: True
+    made_of: Callable[[str, Callable[[str], Any]], tuple[str, ...]] = lambda name, defense: (name,)
 
 
 METHODS: Registry[Method] = Registry("attack", {name: f"{_PACKAGE}.{module}" for name, module in _MODULES.items()})

@@ -170,11 +170,8 @@ def attacking(bench: Bench, attack: Attack, images: data.Dataset) -> Unit:
 
 def _on(bench: Bench, target: str, against: str) -> list[str]:
     """The contents of a target, for a key."""
-    if target == "classifier" or target not in TARGETS:
-        return [bench.digest(target)]
-    return [
-        bench.digest(name) for name in (against, "generative") if name != "generative" or name in bench.parts.models
-    ]
+    names = TARGETS[target].made_of(against, bench.defense) if target in TARGETS else (target,)
+    return [bench.digest(name) for name in names]
 
 
 def answering(bench: Bench, name: str, attacked: data.Dataset, keep: tuple[str, ...], seeds: Seeds) -> Unit:

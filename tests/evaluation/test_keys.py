@@ -18,7 +18,7 @@ from inc_tf import attacks, data, zoo
 from inc_tf.attacks import METHODS
 from inc_tf.cli.main import main
 from inc_tf.evaluation.run import Options, Run
-from inc_tf.evaluation.sweep import CLEAN, Attack, attack_images, sweep
+from inc_tf.evaluation.sweep import CLEAN, Attack, attack_images, attacking, sweep
 from inc_tf.evaluation.units import Bench
 from inc_tf.models.skip import skip_network
 from inc_tf.saving import configuration, content_hash, digest, load_file
@@ -56,6 +56,19 @@ def test_same_content_is_filed_once_whatever_it_is_called(filed, two, parts, fil
     again = load_file(files / "classifier.keras")
     again.name = "another_name"
     assert filed(parts=replace(parts, models={**parts.models, "classifier": again})) == 2
+
+
+def test_models_that_an_attack_does_not_go_through_do_not_change_its_key(two, parts):
+    def key(name: str, against: str, *models: str) -> dict:
+        known = {**parts.models, "wgan": parts.models["generative"]}
+        bench = Bench(replace(parts, models={model: known[model] for model in ("classifier", *models)}), 0)
+        return attacking(bench, Attack(name, 0.1, against=against), two).key
+
+    for name in ("bpda", "unrolled", "implicit", "square"):
+        assert key(name, "defense-gan", "wgan") == key(name, "defense-gan", "wgan", "generative")
+    assert key("autoencode-pgd", "inc", "generative") == key("autoencode-pgd", "defense-gan", "generative", "wgan")
+    assert key("pgd", "inc", "generative") == key("pgd", "undefended")
+    assert key("bpda", "inc", "generative") != key("bpda", "inc-fast", "generative")
 
 
 def test_other_pixels_labels_or_bounds_are_filed_apart(filed, two):
