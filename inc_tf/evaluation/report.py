@@ -87,12 +87,6 @@ ARTEFACTS = {
 
 _SHOWS_IMAGES = ("figure_4", "figure_10")
 
-_RENAMED = {
-    "7ec107424ae4b9f2e2b03a93b420809bdd60e70d68caebe30f7a802d9dce4b85": "Drawn with the generator that is now "
-    "`celeba-began-32`, of a quarter of the paper's width; `celeba-began` now has the paper's."
-}
-"""Remarks on records whose checkpoint, by its SHA-256, has another name now."""
-
 
 def write(results: Path, out: Path) -> Path:
     """Write the page of the records in the folder `results` to `out`, in Markdown; returns its path.
@@ -157,7 +151,6 @@ def _section(path: Path, record: dict, folder: Path) -> str:
     ]
     title = _title(path, record)
     parts = [f'<a id="{path.stem}"></a>\n\n## {title}', "  \n".join(filter(None, facts))]
-    parts += [f"> {said}" for sha, said in _RENAMED.items() if sha in record["checkpoints"].values()]
     plot = path.with_suffix(".png")
     if plot.is_file() and _may_be_shown(record["artefact"], record["dataset"]):
         parts.append(f"![{title}]({_relative(plot, folder)})")
