@@ -6,26 +6,43 @@
 Each of PGD's steps takes the gradient of C(G(z_K(x))), z_K the last of K = 60 steps of Adam from E(x), through all of
 them. The library's backward pass takes each step of the search once more, where PyTorch keeps the activations of all of
 them. As one XLA program, search, classifier and gradient, it is faster; but attacks take the gradient of any classifier
-by a tape. Writes `benchmarks/results/unrolled.json`. PyTorch is skipped by name where it is not installed.
+by a tape. Beside this, one gradient by three ways of going back through the search, and what each keeps of eight faces
+and 20 steps behind BEGAN. Writes `benchmarks/results/unrolled.json`. PyTorch is skipped by name where it is not
+installed.
 """
 
+import functools
 import importlib.util
 import os
-from collections.abc import Callable
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import click
 import numpy as np
 import tensorflow as tf
-from machine import RESULTS, watched
+from machine import RESULTS, seconds, watched
 from projection import flops, in_turn, table
 
 import inc_tf as inc
 from inc_tf.attacks.differentiable import unrolled
 from inc_tf.attacks.losses import LOSSES
+from inc_tf.projection import gradients
 
 EPSILON, SEARCH_STEPS = 0.3, 60
+FACES, FACES_STEPS = 8, 20
+STEP_BY_STEP = gradients.recomputed
+WAYS: dict[str, Callable] = {
+    "as TensorFlow differentiates the loop": lambda step, compiled: step,
+    "every step taken again": lambda step, compiled: STEP_BY_STEP(step),
+    "every step taken again, by XLA where it pays (the library)": STEP_BY_STEP,
+}
+"""What becomes of a step of the search, by what it is called."""
 
 
 @click.command()
@@ -36,7 +53,9 @@ def main(images: int, steps: int, repeats: int) -> None:
     """Time the attack on MNIST's networks."""
     with watched(RESULTS / "unrolled.json") as record:
         record |= measured(images, steps, repeats)
+        record |= {"ways": ways(images, repeats)}
         click.echo(table(record["rows"]))
+        click.echo(table(record["ways"]))
 
 
 def measured(images: int, steps: int, repeats: int) -> dict:
@@ -72,6 +91,57 @@ def measured(images: int, steps: int, repeats: int) -> dict:
         row["broken"] = float(np.mean(stand_in(found[row["name"]]).numpy().argmax(axis=1) != data.labels))
     context = {"dataset": name, "images": images, "steps": steps, "search_steps": SEARCH_STEPS, "epsilon": EPSILON}
     return {**context, "gradients_differ_by": difference, "rows": rows}
+
+
+@contextmanager
+def going_back(way: str) -> Iterator[None]:
+    """What is traced here goes back through the search in one of `WAYS`."""
+    gradients.recomputed = WAYS[way]
+    try:
+        yield
+    finally:
+        gradients.recomputed = STEP_BY_STEP
+
+
+def ways(images: int, repeats: int) -> list[dict]:
+    """Milliseconds of one gradient of MNIST's images, and the peak memory of one of faces, by each way."""
+    name = inc.data.mnist_or_digits()
+    x = tf.constant(inc.data.load(name, "test").take(images).images)
+    vae = inc.load(f"{name}-vae")
+    codes = vae.encoder(x)
+    rows = []
+    for way in WAYS:
+        with going_back(way):
+            taken = seconds(functools.partial(gradient(vae.generator, SEARCH_STEPS), x, codes), repeats)
+        child = f"import unrolled; print(unrolled.peak_gib({way!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", child], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+        )
+        rows.append({"way": way, "ms": 1000 * taken, "faces_peak_gib": float(done.stdout)})
+    return rows
+
+
+def gradient(generator, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """A function from x and z₀ to the gradient of ‖z_K(x)‖² with respect to x."""
+
+    @tf.function(autograph=False)
+    def of(x: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            size = tf.reduce_sum(gradients.unrolled(generator, x, codes, steps=steps) ** 2)
+        return tape.gradient(size, x)
+
+    return of
+
+
+def peak_gib(way: str) -> float:
+    """The peak memory of this process after one gradient of faces; on Linux."""
+    generator = inc.load("celeba-began").generator
+    x = tf.random.stateless_uniform([FACES, *generator.output_shape[1:]], [0, 0], -1.0, 1.0)
+    with going_back(way):
+        gradient(generator, FACES_STEPS)(x, tf.zeros([FACES, generator.input_shape[1]]))
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) / 2**20
 
 
 def as_one_program(stand_in, data: inc.data.Dataset, steps: int) -> Callable[[], np.ndarray]:

@@ -1,3 +1,4 @@
+import functools
 import os
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ import ray
 import tensorflow as tf
 
 import inc_tf as inc
-from inc_tf import attacks, data
+from inc_tf import attacks, data, zoo
 from inc_tf.attacks import METHODS
+from inc_tf.evaluation import page, scoring
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,12 +81,34 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def short_attacks():
-    """Every declared attack takes two steps, queries or the like."""
+def short_runs(monkeypatch):
+    """Every declared attack takes two steps, queries or the like, the paper's search 50, and what draws lots is scored
+    over two draws.
+    """
     declared = list(METHODS.values())
     for method in declared:
         efforts = {"queries", "steps", "probes", "iterations"} & method.settings().keys()
         attacks.register(replace(method, arguments={**method.arguments, **dict.fromkeys(efforts, 2)}))
+    searches = [zoo.DEFENSES[name] for name in ("inc", "inc-500", "inc-100")]
+    for search, steps in zip(searches, (50, 40, 30), strict=True):
+        search_of = functools.partial(zoo.inverting, solver=inc.Adam(steps=steps), start=inc.Normal())
+        zoo.register(replace(search, build=search_of))
+    monkeypatch.setattr(scoring, "DRAWS", 2)
+    monkeypatch.setattr(page, "budget", functools.partial(page.budget, steps=(1, 2), restarts=(1, 2)))
     yield
+    for search in searches:
+        zoo.register(search)
     for method in declared:
+        attacks.register(method)
+
+
+@pytest.fixture
+def few_attacks(short_runs):
+    """Of these, one on the classifier of one step and one of two, one along a gradient, and one by queries."""
+    short = list(METHODS.values())
+    for method in short:
+        if method.name not in ("fgsm", "pgd", "implicit", "square"):
+            attacks.register(replace(method, left_out="not in this test"))
+    yield
+    for method in short:
         attacks.register(method)

@@ -265,6 +265,7 @@ def test_shipped_card_is_complete(name):
     assert json.dumps(card)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", checkpoints.names())
 def test_shipped_checkpoint_is_intact_and_measures_what_its_card_says(name):
     found = recipes.remeasure(name)  # which also compares the hash, and raises where either differs

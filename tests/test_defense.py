@@ -48,6 +48,7 @@ def test_a_share_that_is_none_is_refused(rate):
         inc.threshold_at(np.ones(3), rate)
 
 
+@pytest.mark.slow
 def test_it_predicts_and_evaluates_as_a_keras_model(defense, digits):
     few = digits.take(50)
     answer = defense(few.images)
@@ -61,6 +62,7 @@ def test_it_predicts_and_evaluates_as_a_keras_model(defense, digits):
     assert measured["loss"] == pytest.approx(np.mean(losses), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_it_saves_and_loads_whole(defense, classifier, digits, tmp_path):
     model = inc.InvertAndClassify(classifier, defense.projector, threshold=2.5)
     before = model(digits.images[:5], seed=7)
@@ -131,6 +133,7 @@ def test_every_method_of_keras_says_what_is_wrong_with_an_array_of_images(defens
             getattr(defense, entry)(images, *labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labels", "sentence"), [(None, "There are no labels"), ([3, 11], "The labels contain 11; the")]
 )
@@ -161,6 +164,7 @@ def test_images_of_a_much_smaller_range_than_the_bounds_are_warned_of(classifier
         defense(np.stack([np.zeros((28, 28, 1)), np.ones((28, 28, 1))]))
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_so_when_it_is_loaded(classifier, defense, digits, tmp_path):
     model = inc.InvertAndClassify(classifier, defense.projector)
     model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
@@ -287,6 +291,7 @@ def test_refuses_class_names_that_do_not_fit(classifier, names):
         inc.InvertAndClassify(classifier, At([0.5]), class_names=names)
 
 
+@pytest.mark.slow
 def test_what_it_prints_is_a_few_lines(defense, digits):
     assert repr(defense).count("\n") <= 4
     for said in ("threshold=None", "bounds=(0, 1)", "Adam(learning_rate=0.1, steps=60", "Normal(restarts=1"):

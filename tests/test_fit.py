@@ -297,13 +297,21 @@ def works_or_says(sentence, act) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.fixture(scope="module")
+def one_projector() -> inc.LatentProjector:
+    """One for all classifiers, which do not change it."""
+    return projector()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSIFIERS)
-def test_classifiers_behind_a_projector(kind):
+def test_classifiers_behind_a_projector(kind, one_projector):
     make, sentence = CLASSIFIERS[kind]
     network = make()
-    works_or_says(sentence, lambda: answered(inc.InvertAndClassify(network, projector())))
+    works_or_says(sentence, lambda: answered(inc.InvertAndClassify(network, one_projector)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["lbfgs", "lm", "autoencode"])
 @pytest.mark.parametrize("kind", GENERATORS)
 def test_generators_of_each_projector(kind, search):
@@ -317,6 +325,7 @@ def test_generators_of_each_projector(kind, search):
     works_or_says(sentence, lambda: answered(inc.InvertAndClassify(classifier(), project())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "enlarging",
     [layers.UpSampling2D(2, interpolation="bilinear"), layers.Resizing(8, 8)],
@@ -358,6 +367,7 @@ UNLIKE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", BUDGETS)
 def test_attacks_on_classifiers_of_each_kind(attack):
     for kind in UNLIKE:
@@ -410,6 +420,7 @@ def test_attacks_say_what_is_not_logits(returned, kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["straight_through", "unrolled", "implicit"])
 def test_stand_ins_refuse_images_of_another_form_or_range(name):
     stand_in = getattr(differentiable, name)(inc.InvertAndClassify(classifier(), projector()))
@@ -445,9 +456,10 @@ def test_models_that_share_a_weight_are_not_saved_as_what_cannot_be_loaded(tmp_p
     np.testing.assert_array_equal(loaded(images()).logits, defense(images()).logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", BUDGETS)
-def test_attacks_given_a_whole_defense_say_what_they_take(attack):
-    defense = inc.InvertAndClassify(classifier(), projector())
+def test_attacks_given_a_whole_defense_say_what_they_take(attack, one_projector):
+    defense = inc.InvertAndClassify(classifier(), one_projector)
     works_or_says(
         "is a whole defence: attack defense.classifier",
         lambda: getattr(attacks, attack)(defense, images(), np.zeros(3, int), bounds=(0, 1), **BUDGETS[attack]),
@@ -475,6 +487,7 @@ def test_what_needs_a_whole_defense_says_so_of_a_classifier(function):
     works_or_says("it must be an inc.InvertAndClassify", lambda: function(classifier()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["straight_through", "unrolled", "implicit"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16", "float64"])
 def test_stand_ins_follow_defenses_of_any_type_on_images_of_any_type(name, policy):
@@ -487,6 +500,7 @@ def test_stand_ins_follow_defenses_of_any_type_on_images_of_any_type(name, polic
     assert np.any(found != images())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["subclassed, called", "of codes 1, 1, k", "channels first", "mixed_float16", "float64"]
 )

@@ -8,7 +8,7 @@ import pytest
 import inc_tf as inc
 from inc_tf import data, zoo
 
-pytestmark = pytest.mark.exact
+pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 ANSWERS = Path(__file__).parent / "data" / "answers.npz"
 SEED, N = 3, 12

@@ -53,6 +53,7 @@ def test_names_are_known(few):
     np.testing.assert_array_equal(few.images, data.load("digits", "test").take(N).images[:, :, ::-1])
 
 
+@pytest.mark.slow
 def test_sweep_runs_all_five(few, tmp_path):
     options = Options("toy", dataset="toy", n=N, out=tmp_path, quiet=True)
     first = experiment(options, "classifier", "generative")
@@ -72,6 +73,7 @@ def test_sweep_runs_all_five(few, tmp_path):
     np.testing.assert_allclose(levels, by_hand, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_inc_attack_counts(few):
     found = json.loads(run("attack", "darken", "--defense", "toy-toy-levels", "--n", str(N), "--json"))
     defense = inc.load("toy-toy-levels")
@@ -85,7 +87,8 @@ def test_inc_attack_counts(few):
     assert "toy-toy-search" in printed
 
 
-def test_evaluate_shows_attack_and_projector(few, short_attacks):
+@pytest.mark.slow
+def test_evaluate_shows_attack_and_projector(few, short_runs):
     defense = inc.load("toy-toy-levels")
     found = inc.evaluate(defense, few.images, few.labels, epsilons=(0.1, 0.4), searched=N, quiet=True)
     rows = {row["epsilon"]: row for row in found.record.select(attack="darken", defense="defense", metric="accuracy")}
@@ -101,6 +104,7 @@ def test_evaluate_shows_attack_and_projector(few, short_attacks):
     assert checks["a planted hole is found"]["verdict"] == "holds"
 
 
+@pytest.mark.slow
 def test_export_answers_the_same(few, tmp_path):
     for name in ("toy", "toy-toy-levels"):
         defense, written = inc.load(name), Path(run("export", name, str(tmp_path)).strip())

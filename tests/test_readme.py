@@ -144,6 +144,7 @@ def _compare(cell: str, record: str, defense: str, attack: str, epsilon: float) 
     assert cell.replace("*", "").startswith(percent(row)), (record, defense, attack)
 
 
+@pytest.mark.slow
 def test_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -163,7 +164,7 @@ def test_tutorial_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_extending_runs(tmp_path, monkeypatch, short_attacks):
+def test_extending_runs(tmp_path, monkeypatch, few_attacks):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     page = ROOT / "docs" / "extending.md"

@@ -41,6 +41,7 @@ def test_a_rate_that_is_not_a_share_sets_nothing(rate):
     assert checkpoints.card("digits-vae")["thresholds"] == {}
 
 
+@pytest.mark.slow
 def test_calibrated_threshold_rejects_one_clean_image_in_twenty():
     weights = checkpoints.card("digits-vae")["sha256"]
     value = zoo.calibrate("digits")
@@ -59,6 +60,7 @@ def test_calibrated_threshold_rejects_one_clean_image_in_twenty():
     }
 
 
+@pytest.mark.slow
 def test_each_defence_has_a_threshold_of_its_own():
     first = zoo.calibrate("digits-autoencode", n=40)
     second = zoo.calibrate("digits-inc-100", n=40, rate=0.5)
@@ -70,6 +72,7 @@ def test_each_defence_has_a_threshold_of_its_own():
     assert inc.load("digits-inc-100").threshold == second
 
 
+@pytest.mark.slow
 def test_inc_defend_needs_no_data_set(mnist, cards, tmp_path, monkeypatch):
     done = run("calibrate", "mnist", "--n", "20")
     assert done.exit_code == 0, done.output

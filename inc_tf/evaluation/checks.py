@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
@@ -96,6 +97,7 @@ def _without_gradient(run: Run, few: data.Dataset, attack: Attack) -> np.ndarray
     return ~np.any(tape.gradient(loss, images), axis=(1, 2, 3))
 
 
+@functools.cache
 def planted() -> audit.Check:
     """AutoPGD along the implicit gradient on a defence whose projection and whose boundary are known.
 

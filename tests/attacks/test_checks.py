@@ -154,6 +154,7 @@ SCALED: dict[str, tuple] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCALED)
 def test_finds_the_same_in_any_bounds(name, planted, planted_images):
     """Class 0 is 0.1 or less of [−1, 1] from the boundary; from −0.5 on nothing within ε reaches it."""

@@ -21,6 +21,7 @@ def pixels(adversarial, images) -> np.ndarray:
     return np.any(np.asarray(adversarial) != images, axis=3).sum(axis=(1, 2))
 
 
+@pytest.mark.slow
 def test_l0_level_with_art(model, data, art_model):
     few = data.take(4)
     peer = CarliniL0Method(
@@ -38,6 +39,7 @@ def test_l0_level_with_art(model, data, art_model):
     assert np.median(pixels(ours, few.images)) <= 1.05 * np.median(pixels(theirs, few.images))
 
 
+@pytest.mark.slow
 def test_linf_level_with_art(model, data, art_model):
     few = data.take(3)
     budget = {"learning_rate": 0.1, "initial_const": 1.0, "largest_const": 5.0, "decrease_factor": 0.7}
@@ -48,6 +50,7 @@ def test_linf_level_with_art(model, data, art_model):
     assert mine <= 1.05 * art
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_all_images_are_broken_within_the_bounds(attack, model, data):
     few = data.take(8)
@@ -56,6 +59,7 @@ def test_all_images_are_broken_within_the_bounds(attack, model, data):
     assert few.bounds[0] <= found.min() <= found.max() <= few.bounds[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_image_is_attacked_alike_in_any_batch(attack, model, data):
     few = data.take(4)
@@ -72,6 +76,7 @@ def test_reaches_its_targets(attack, model, data):
     np.testing.assert_array_equal(predictions(model, found), targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_reaches_the_margin_that_confidence_asks(attack, model, data):
     few = data.take(4)

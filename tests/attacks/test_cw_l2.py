@@ -17,6 +17,7 @@ def run(model, data, **options):
     return cw_l2(model, data.images, data.labels, bounds=data.bounds, **{**BUDGET, **options}).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.0, 5.0])
 def test_level_with_foolbox(model, data, foolbox_model, confidence):
     few = data.take(20)
@@ -27,6 +28,7 @@ def test_level_with_foolbox(model, data, foolbox_model, confidence):
     _assert_no_worse(run(model, few, confidence=confidence), theirs, model, few)
 
 
+@pytest.mark.slow
 def test_level_with_art(model, data, art_model):
     few = data.take(10)
     # One of its iterations is a line search of up to ten steps, so that ten of them are a hundred of ours.

@@ -37,6 +37,7 @@ def ours(model, data):
     return {name: images.numpy() for name, images in found.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
 def test_level_with_foolbox(name, ours, model, data, foolbox_model):
     tf.random.set_seed(0)

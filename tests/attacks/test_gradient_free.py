@@ -27,6 +27,7 @@ def without_gradient(model):
     return lambda images: tf.stop_gradient(model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_breaks_a_network_without_a_gradient_within_the_ball(name, model, data):
     l2 = "l2" in name
@@ -40,6 +41,7 @@ def test_breaks_a_network_without_a_gradient_within_the_ball(name, model, data):
     assert success(model, found, data.labels) >= 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_finds_a_planted_hole_in_other_bounds_and_spares_what_is_safe(name, planted, planted_images):
     safe = planted_images.copy()
@@ -53,6 +55,7 @@ def test_finds_a_planted_hole_in_other_bounds_and_spares_what_is_safe(name, plan
     np.testing.assert_array_equal(predictions(planted, found) != labels, [True] * 3 + [False] * 6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["square", "square in l2", "spsa"])
 def test_the_same_seed_gives_the_same_images(name, planted, planted_images):
     labels = np.zeros(3, np.int64)

@@ -89,6 +89,7 @@ def test_surrogate_takes_half_of_the_steps(diffusing, digits):
     assert np.isfinite(gradient_of(surrogate, images)).all()
 
 
+@pytest.mark.slow
 def test_an_attack_through_the_process_moves_the_defence(diffusing, digits):
     few = digits.take(3)
     stand_in = differentiable.reverse(diffusing)

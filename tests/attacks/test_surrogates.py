@@ -63,6 +63,7 @@ def test_substitute_refuses_too_few_answers(answers, model, tmp_path):
         train_substitute(model, answers.take(5), directory=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_encoder_learns_the_inversion_and_is_attacked_through(generator, tmp_path):
     codes = np.random.default_rng(0).uniform(0, 1, (300, 4)).astype(np.float32)
     images = generator(codes).numpy()

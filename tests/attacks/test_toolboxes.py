@@ -30,6 +30,7 @@ def accuracy(defense, images, labels) -> float:
     return float(np.mean(defense(images).predictions.numpy() == labels))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Without a stand-in")
 @pytest.mark.parametrize("stand_in", [None, implicit])
 def test_the_answers_are_the_defenses_and_the_gradient_is_the_stand_ins(stand_in, defense, data):
@@ -54,6 +55,7 @@ def test_the_answers_are_the_defenses_and_the_gradient_is_the_stand_ins(stand_in
     np.testing.assert_allclose(gradient(images, data.labels), expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_arts_attacks_run_on_a_defense(defense, data):
     assert accuracy(defense, data.images, data.labels) >= 0.75
     np.random.seed(0)  # noqa: NPY002  (ART draws from it)
@@ -77,6 +79,7 @@ def test_foolboxs_attacks_run_on_a_defense(defense, data):
     assert accuracy(defense, found, data.labels) <= 0.25
 
 
+@pytest.mark.slow
 def test_a_rejection_counts_as_what_is_asked_for(defense, data):
     refuses_all = inc.InvertAndClassify(defense.classifier, defense.projector, threshold=1e-6)
     images, labels = tf.constant(data.images), tf.constant(data.labels)

@@ -49,12 +49,13 @@ STAND_INS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAND_INS)
 def test_a_stand_in_answers_as_the_defense_and_leads_across_its_boundary(name, defense):
     stand_in = STAND_INS[name](defense)
     np.testing.assert_allclose(stand_in(tf.constant(IMAGES)), defense(IMAGES).logits, atol=0.2)
     for options in ({"norm": np.inf}, {"norm": 2, "loss": "margin", "restarts": 2}):
-        found = auto_pgd(stand_in, IMAGES, LABELS, bounds=BOUNDS, epsilon=EPSILON, **options)
+        found = auto_pgd(stand_in, IMAGES, LABELS, bounds=BOUNDS, epsilon=EPSILON, steps=10, **options)
         assert ((defense(found).predictions.numpy() != LABELS) == CROSSED).all()
 
 
@@ -68,6 +69,7 @@ def test_the_implicit_gradient_is_that_of_the_projection(defense):
     np.testing.assert_allclose(tape.gradient(logits, images), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_inside_a_graph(vae, classifier, digits):
     projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(3), inc.Nearest(candidates=50))
     stand_in = implicit(inc.InvertAndClassify(classifier, projector), seeds=(0, 1))

@@ -38,6 +38,7 @@ def test_distances_are_the_defenses_own(defense):
     np.testing.assert_allclose(logits, defense(IMAGES).logits, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_keeps_below_the_threshold_where_that_can_be_done(defense):
     stand_in = implicit_with_distances(defense)
     found = within_threshold(stand_in, IMAGES, LABELS, bounds=BOUNDS, epsilon=EPSILON, distance=ETA).numpy()

@@ -72,6 +72,7 @@ def test_completion_imports_nothing_heavy(typed):
     assert not {*found[2]} & {*HEAVY, "numpy"}
 
 
+@pytest.mark.slow
 def test_package_imports_what_an_answer_needs_and_no_more():
     code = """
 import json, sys

@@ -47,6 +47,7 @@ def test_mnist_is_the_real_one(mnist):
     assert np.bincount(mnist.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
+@pytest.mark.slow
 def test_mnist_keeps_5000_training_images_back(mnist):
     last = tfds.load("mnist", split="train[55000:]", data_dir=os.environ["TFDS_DATA_DIR"], batch_size=-1)
     validation = data.load("mnist", "validation")

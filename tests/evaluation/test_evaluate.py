@@ -24,7 +24,7 @@ def accuracies(rows: list[dict]) -> dict[tuple, float]:
 
 
 @pytest.mark.slow
-def test_page_of_ones_own_models(files, short_attacks):
+def test_page_of_ones_own_models(files, short_runs):
     answer = run(files, "--encoder", str(files / "encoder.keras"), "--epsilon", "0.05", "--epsilon", "0.3")
     assert answer.exit_code == 0, answer.output
     record = json.loads((files / "out" / "evaluate-two.json").read_text())
@@ -42,7 +42,7 @@ def test_page_of_ones_own_models(files, short_attacks):
 
 
 @pytest.mark.slow
-def test_ones_own_defence_from_a_notebook(files, tmp_path, short_attacks):
+def test_ones_own_defence_from_a_notebook(files, tmp_path, few_attacks):
     models = {part: load_file(files / f"{part}.keras") for part in ("classifier", "generator", "encoder")}
     projector = inc.LatentProjector(models["generator"], inc.Adam(0.05, steps=60), inc.Zeros())
     defense = inc.InvertAndClassify(models["classifier"], projector)

@@ -114,6 +114,7 @@ def test_another_default_of_an_attack_is_filed_apart(filed, monkeypatch):
     assert filed(attack=attack) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "defense"),
     [
@@ -186,6 +187,7 @@ def test_weights_that_are_drawn_for_each_image_are_not_in_a_digest():
     assert configuration(again) != configuration(first)
 
 
+@pytest.mark.slow
 def test_attack_on_a_defence_is_filed_by_that_defence(two, parts, tmp_path):
     options = Options("keys", out=tmp_path, quiet=True)
     run = Run(options, two, Bench(parts, 0), checkpoints={}, quick=True)
@@ -193,20 +195,6 @@ def test_attack_on_a_defence_is_filed_by_that_defence(two, parts, tmp_path):
         attack_images(run, Attack("square", 0.1, {"queries": 2}, against=against), two)
         assert len(list((tmp_path / "units").iterdir())) == n
     assert attack_images(run, CLEAN, two) is two
-
-
-@pytest.fixture
-def few_attacks():
-    """The page runs four attacks alone, of two steps or queries."""
-    declared = list(METHODS.values())
-    kept = {"fgsm": {}, "pgd": {"steps": 2}, "implicit": {"steps": 2}, "square": {"queries": 2}}
-    for method in declared:
-        arguments = {**method.arguments, **kept.get(method.name, {})}
-        left_out = "" if method.name in kept else "not in this test"
-        attacks.register(replace(method, left_out=left_out, arguments=arguments))
-    yield
-    for method in declared:
-        attacks.register(method)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The page of attacks on a search that draws its start, beside one that does not: a generator of two brightnesses."""
 
+import functools
 from dataclasses import replace
 
 import keras
@@ -9,8 +10,11 @@ import pytest
 import inc_tf as inc
 from inc_tf import attacks
 from inc_tf.attacks import METHODS
+from inc_tf.evaluation import page
 from inc_tf.evaluation.evaluate import OWN
 from inc_tf.evaluation.page import OUTCOMES, verdict
+
+pytestmark = pytest.mark.slow
 
 ETA = 0.5
 
@@ -37,8 +41,12 @@ def record():
     labels = (means[:, 1] > means[:, 0]).astype(np.int64)
     search = inc.LatentProjector(generator, inc.Adam(steps=20), inc.Normal())
     defense = inc.InvertAndClassify(classifier, search, threshold=ETA)
+    shorter = functools.partial(page.budget, steps=(1, 2), restarts=(1, 2))
     try:
-        yield inc.evaluate(defense, images, labels, epsilons=(0.05, 0.3), searched=4, quiet=True).record
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page, "budget", shorter)
+            found = inc.evaluate(defense, images, labels, epsilons=(0.05, 0.3), searched=4, quiet=True)
+        yield found.record
     finally:
         for method in declared:
             attacks.register(method)

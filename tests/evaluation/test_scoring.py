@@ -13,6 +13,7 @@ def random_classifier(rng, p: float, attacks: int, draws: int = 8, images: int =
     return rng.random((attacks, draws, images)) < p
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attacks", [1, 4, 11])
 def test_worst_case_of_a_random_classifier_is_its_probability(attacks, rng):
     several = [random_classifier(rng, 0.95, attacks, images=500) for _ in range(20)]
@@ -78,6 +79,7 @@ def test_rounding_is_no_draw_of_lots(rng):
     assert scoring.draws_lots(logits, logits + np.float32(0.01))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [inc.Normal(), inc.Nearest(candidates=64)], ids=["normal", "nearest"])
 def test_draws_of_a_search_are_one_batch_and_each_as_if_by_itself(start, classifier, vae, digits):
     defense = inc.InvertAndClassify(classifier, inc.LatentProjector(vae.generator, inc.Adam(steps=30), start))

@@ -15,6 +15,7 @@ from inc_tf.evaluation import single
 N = 6
 
 
+@pytest.mark.slow
 def test_counts_what_is_left_right(digits):
     few = digits.take(N)
     defense = inc.load("digits-inc-fast")
@@ -27,7 +28,8 @@ def test_counts_what_is_left_right(digits):
     assert (found["defense"], found["epsilon"], found["n"]) == ("digits-inc-fast", 0.3, N)
 
 
-def test_attack_on_the_search_finds_what_pgd_on_the_classifier_does_not(short_attacks):
+@pytest.mark.slow
+def test_attack_on_the_search_finds_what_pgd_on_the_classifier_does_not(short_runs):
     found = {name: single.attack(name, "digits", n=4, epsilon=0.2) for name in ("bpda", "implicit")}
     for one in found.values():
         assert one["defended"]["attacked"]["value"] < one["defended"]["clean"]["value"] == 1.0
@@ -56,7 +58,8 @@ def test_mistake_is_one_sentence(words, sentence):
     assert done.stdout == ""
 
 
-def test_command_line_prints_table_or_json(short_attacks):
+@pytest.mark.slow
+def test_command_line_prints_table_or_json(short_runs):
     words = ["attack", "fgsm", "--defense", "digits", "--n", "4", "--epsilon", "0.1"]
     found = json.loads(CliRunner().invoke(main, [*words, "--json"], catch_exceptions=False).stdout)
     assert found == single.attack("fgsm", "digits", n=4, epsilon=0.1)

@@ -39,6 +39,7 @@ def test_the_generator_has_the_papers_layers(convolutions, expected):
     assert [layer.output.shape[1] for layer in layers[::convolutions]] == [8, 16, 32, 64, 64]
 
 
+@pytest.mark.slow
 def test_the_papers_width_builds_and_inverts(rng):
     generator = celeba.began().generator
     # 128·8192+8192, four of 3·3·128·128+128, 3·3·128·3+3

@@ -7,6 +7,7 @@ from inc_tf.errors import InputError
 from inc_tf.models import imagenet
 
 
+@pytest.mark.slow
 def test_resnet152_takes_images_of_the_librarys_range(rng):
     keras.utils.set_random_seed(0)
     classifier = imagenet.resnet152(weights=None)

@@ -95,6 +95,7 @@ def test_normalisation_is_by_the_batchs_own_statistics(rng):
     assert len(layer.non_trainable_variables) == 0
 
 
+@pytest.mark.slow
 def test_its_gradient_is_the_difference_quotient(rng):
     keras.utils.set_random_seed(0)
     network = skip_network((32, 64, 1), 3)

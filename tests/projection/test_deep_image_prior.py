@@ -10,6 +10,8 @@ from inc_tf.models.skip import skip_network
 from inc_tf.projection import Status
 from inc_tf.projection.deep_image_prior import box_muller
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 
 

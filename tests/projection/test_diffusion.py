@@ -96,7 +96,7 @@ def test_gradient_of_a_gaussians_flow_is_known():
     projector._noise = lambda *_: tf.zeros([2, 1, 4, 4, 1])
     with tf.GradientTape() as tape:
         tape.watch(images)
-        purified = projector.purify(images, tf.constant([0, 0]))
+        purified = tf.function(projector.purify, autograph=False)(images, tf.constant([0, 0]))
     signal = LinearSchedule().signal()[300]
     expected = np.sqrt(signal) * SPREAD / np.sqrt(signal * SPREAD**2 + 1 - signal)
     np.testing.assert_allclose(tape.gradient(purified, images), np.full(images.shape, expected), rtol=0.03)

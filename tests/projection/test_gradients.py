@@ -75,6 +75,7 @@ def gradient_of(function, images) -> np.ndarray:
     return tape.gradient(value, images).numpy()
 
 
+@pytest.mark.slow
 def test_the_unrolled_gradient_is_the_one_of_finite_differences():
     generator = smooth_generator()
     codes, images = near_its_range(generator)
@@ -185,6 +186,7 @@ def test_a_code_that_does_nothing_gets_a_finite_gradient(function):
     assert np.abs(gradient).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [gradients.unrolled, gradients.implicit])
 def test_gradients_are_the_same_inside_a_graph(function):
     generator = smooth_generator()

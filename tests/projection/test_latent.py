@@ -49,6 +49,7 @@ def test_the_best_seen_is_returned_not_the_last(vae, digits):
     assert np.all(projector(images).distances <= from_start * (1 + 1e-5))
 
 
+@pytest.mark.slow
 def test_adam_takes_the_steps_of_keras_adam(vae, digits):
     images, steps = tf.constant(digits.images[:4]), 25
     projector = inc.LatentProjector(vae.generator, inc.Adam(0.1, steps))
@@ -64,6 +65,7 @@ def test_adam_takes_the_steps_of_keras_adam(vae, digits):
     np.testing.assert_allclose(projector(images).distances, np.sqrt(best), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_restarts_keep_the_best_of_each_image(vae, digits):
     images = digits.images[:8]
     one = inc.LatentProjector(vae.generator, inc.Adam(steps=40), inc.Normal(restarts=1))(images)
@@ -81,6 +83,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_another(vae, digits):
     np.testing.assert_array_equal(projector(digits.images[:9]).codes, projector(digits.images[:9], seed=0).codes)
 
 
+@pytest.mark.slow
 def test_an_image_is_answered_alike_in_any_batch(vae, digits):
     projector = inc.LatentProjector(vae.generator, inc.Adam(steps=30))
     together = projector(digits.images[:11])
@@ -98,6 +101,7 @@ def test_different_images_start_from_different_codes(digits):
     assert abs(codes.std() - 2.0) < 0.05
 
 
+@pytest.mark.slow
 def test_many_images_go_through_in_batches_with_one_trace(vae, digits):
     projector = inc.LatentProjector(vae.generator, inc.Adam(steps=2))
     projector(digits.images[:2])

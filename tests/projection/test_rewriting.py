@@ -115,6 +115,7 @@ def test_a_doubling_apart_from_its_convolution_stays(rng):
     np.testing.assert_array_equal(up_convolved(generator)(codes), generator(codes))
 
 
+@pytest.mark.slow
 def test_a_projector_searches_in_the_copy_and_is_saved_with_the_generator(rng, tmp_path):
     generator = sequential(*pair(6), *pair(3))
     images = generator(rng.normal(size=(4, 4)).astype(np.float32))

@@ -64,6 +64,7 @@ def test_an_encoder_of_other_images_or_codes_is_refused(vae, shapes):
         inc.LatentProjector(vae.generator, start=inc.FromEncoder(keras.Sequential(layers)))
 
 
+@pytest.mark.slow
 def test_an_encoders_weights_survive_saving(vae, digits, classifier, tmp_path):
     projector = inc.LatentProjector(vae.generator, inc.LevenbergMarquardt(2), inc.FromEncoder(vae.encoder))
     defense = inc.InvertAndClassify(classifier, projector)

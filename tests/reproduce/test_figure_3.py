@@ -8,6 +8,8 @@ import inc_tf as inc
 from inc_tf import data
 from inc_tf.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 N = 6
 BEFORE = {
     0.0: (1.0, 1.0, 1.14778),

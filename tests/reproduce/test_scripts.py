@@ -1,18 +1,13 @@
 """Every script runs, quick, on the bundled digits, and writes a record of the agreed form."""
 
-import functools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from inc_tf.reproduce import table_1
+from inc_tf.reproduce import arena, table_1
 
-import inc_tf as inc
-from inc_tf import zoo
 from inc_tf.cli.main import main
-from inc_tf.evaluation import page
 
 pytestmark = pytest.mark.slow
 
@@ -52,19 +47,17 @@ def out(tmp_path_factory):
 
 
 @pytest.fixture
-def short(short_attacks, monkeypatch):
-    """A short search and short attacks: what long ones find is tested with the solvers, with Figure 3 and with each."""
-    search = zoo.DEFENSES["inc"]
-    zoo.register(replace(search, build=lambda parts: zoo.inverting(parts, inc.Adam(steps=50), inc.Normal())))
+def short(short_runs, monkeypatch):
+    """Short searches and attacks: what long ones find is tested with the solvers, with Figure 3 and with each."""
     for attack in table_1.CARLINI_WAGNER:
         monkeypatch.setitem(attack.settings, "iterations", 5)
-    monkeypatch.setattr(page, "budget", functools.partial(page.budget, steps=(1, 2), restarts=(1, 2)))
-    yield
-    zoo.register(search)
+    monkeypatch.setattr(arena, "TIMES", arena.TIMES[:2])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_writes_its_record_table_and_plot(name, out, short):
+def test_script_writes_its_record_table_and_plot(name, out, short, request):
+    if name == "adaptive":  # the page with all attacks has tests of its own
+        request.getfixturevalue("few_attacks")
     words = ["reproduce", name, "--dataset", "digits", "--out", str(out), "--quiet", *SCRIPTS[name]]
     answer = CliRunner().invoke(main, words, catch_exceptions=False)
     assert answer.exit_code == 0

@@ -17,7 +17,7 @@ from inc_tf.errors import InputError
 from inc_tf.evaluation import photographs
 from inc_tf.evaluation.run import Run
 
-pytestmark = pytest.mark.filterwarnings("ignore:1 files are not images")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:1 files are not images")]
 
 SIZE, N, STEPS = 32, 4, 60
 CLASSES = 3

@@ -21,7 +21,7 @@ from inc_tf.errors import InputError
 from inc_tf.models import celeba
 from inc_tf.serving import export
 
-pytestmark = pytest.mark.exact
+pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 SEED = 3
 

@@ -65,6 +65,7 @@ def test_defend_returns_what_the_defense_does(defense, paths, tmp_path):
     np.testing.assert_allclose(written, answer.projections, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_command_line_exits_with_3_where_an_image_is_rejected(paths):
     answer = CliRunner().invoke(main, ["defend", *map(str, paths), *DIGITS, "--json"])
     assert answer.exit_code == 0
@@ -74,6 +75,7 @@ def test_command_line_exits_with_3_where_an_image_is_rejected(paths):
     assert "False" in strict.stdout
 
 
+@pytest.mark.slow
 def test_names_what_is_not_an_image_beside_what_is(defense, paths, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("no image")

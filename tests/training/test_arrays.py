@@ -93,6 +93,7 @@ def test_a_generator_alone_has_the_width_of_its_arrays(folder, model):
     np.testing.assert_array_equal(found(np.ones((2, 8))), model.generator(np.ones((2, 8))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -124,6 +125,7 @@ def test_arrays_of_another_network_are_refused_in_one_sentence(folder, name, cha
         arrays.began(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut off", b"a text"])
 def test_what_is_not_an_npz_file_is_refused(folder, content):
     path = folder / "decoder.npz"
@@ -138,6 +140,7 @@ def test_pickles_are_not_loaded(folder):
         arrays.began(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [None, "", "not JSON", "{}", "3"])
 def test_a_log_that_says_nothing_is_refused(folder, content):
     path = folder / "log.jsonl"

@@ -25,6 +25,7 @@ def fake_celeba(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_step_moves_k_and_both_networks_as_the_reference(tmp_path):
     keras.utils.set_random_seed(0)
     model, images = celeba.began(4, 8), faces("train", 16)
@@ -165,6 +166,7 @@ def test_steps_are_those_of_the_same_update_in_jax():
         assert np.linalg.norm(moved[name]) == pytest.approx(MOVED_IN_JAX[name], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_steps_have_the_values_that_were_computed_in_jax():
     logged, moved = steps_of_ours()
     for name, values in LOGGED_IN_JAX.items():
@@ -181,6 +183,7 @@ def test_a_collapse_shows_in_the_diversity():
     assert began.diversity(model, real) == pytest.approx(0.5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_mixed_precision_ships_float32_and_snapshots_hold_the_generator(fake_celeba, monkeypatch, tmp_path):
     monkeypatch.setattr(began, "_SNAPSHOT_EVERY", 2)
     checkpoints.install(training.train("celeba-began", steps=2, width=4, mixed_precision=True))
@@ -195,6 +198,7 @@ def test_mixed_precision_ships_float32_and_snapshots_hold_the_generator(fake_cel
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
     checkpoints.install(training.train("celeba-began", steps=1, width=4))
     with pytest.raises(InputError, match=r"holds a run with .*'width': 4.*, not .*'width': 8"):
@@ -206,6 +210,7 @@ def test_another_width_is_refused_and_nothing_is_lost(fake_celeba, tmp_path):
     assert checkpoints.load("celeba-began").generator.layers[-2].filters == 4
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "celeba-began" not in checkpoints.names() or not data.tfds.prepared("celeb_a"), reason="CelebA is not on disk"
 )

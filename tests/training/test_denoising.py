@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from inc_tf import training
@@ -7,6 +8,7 @@ from inc_tf.models.diffusion import LinearSchedule, TimeEmbedding, unet
 from inc_tf.training import diffusion, loop
 
 
+@pytest.mark.slow
 def test_recipe_lowers_the_error_of_the_predicted_noise(digits, tmp_path):
     """An untrained network predicts no noise, whose error is its variance, 1."""
     assert abs(diffusion.noise_mse(unet(width=4), digits).value - 1) < 0.01

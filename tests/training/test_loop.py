@@ -42,6 +42,7 @@ against_pairs = partial(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "train"),
     [(mnist.classifier, classifier.train), (mnist.vae, vae.train), (mnist.classifier, against_pairs)],
@@ -249,6 +250,7 @@ print(float(total))
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_step_120_carries_on_from_there(tmp_path):
     def run(word):
         return subprocess.run(

@@ -57,6 +57,7 @@ def strongest(model: keras.Model, generator: keras.Model) -> float:
     return float(tf.reduce_max(LOSSES["squared"](found.logits, found.other_logits)))
 
 
+@pytest.mark.slow
 def test_training_flattens_what_lies_between_the_classes_and_keeps_the_data(plane, tmp_path):
     model = build()
     # ‖p − p′‖² across the boundary: 2 (σ(20·¼) − σ(−20·¼))².

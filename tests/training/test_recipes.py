@@ -6,6 +6,7 @@ from inc_tf.errors import InputError
 from inc_tf.training import classifier
 
 
+@pytest.mark.slow
 def test_a_recipe_writes_a_checkpoint_with_its_card(tmp_path, monkeypatch):
     monkeypatch.setenv("INC_CHECKPOINTS", str(tmp_path / "checkpoints"))
     written = training.train("digits-vae", seed=1, steps=3, run_dir=tmp_path / "run")
@@ -29,6 +30,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "least"), [("mnist-classifier", 0.99)])
 def test_the_shipped_classifier_is_as_good_as_its_card_says(mnist, name, least):
     measured = classifier.accuracy(checkpoints.load(name), mnist)

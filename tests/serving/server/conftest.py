@@ -1,6 +1,7 @@
 """One server for all tests here: a slow search that XLA compiles, and a fast one that it does not."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -29,8 +30,14 @@ def defenses():
 
 
 @pytest.fixture(scope="session")
-def server(models):
-    with serving(models, "--timeout", "100", "--max-body", "2") as started:
+def server(models, tmp_path_factory):
+    """Serves both, with their pages, beside one whose page is broken."""
+    folder = tmp_path_factory.mktemp("served")
+    for name in SEARCHES:
+        (folder / name).symlink_to(models / name)
+    shutil.copytree(models / "lm", folder / "broken")
+    (folder / "broken" / "1" / "assets.extra" / "defense.keras").write_bytes(b"no zip file")
+    with serving(folder, "--timeout", "100", "--max-body", "2") as started:
         yield started
         assert started.stop() == -signal.SIGTERM  # uvicorn shuts down, then lets the signal through
 

@@ -29,6 +29,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.exact]
 CLIENTS = 64
 
 
+@pytest.fixture(scope="module")
+def talkative(models, tmp_path_factory):
+    """A server without a page that has another name too, and says what it is asked."""
+    folder = tmp_path_factory.mktemp("talkative")
+    (folder / "lm").symlink_to(models / "lm")
+    with serving(folder, "--allowed-host", "Models.example", "--access-log", "--no-page") as started:
+        yield started
+
+
 @pytest.mark.parametrize("name", ["adam", "lm"])
 def test_concurrent_clients_each_get_their_own_answer(server, defenses, digits, name):
     images = digits.images[:CLIENTS]
@@ -218,13 +227,21 @@ def test_a_request_for_a_whole_url_is_one_to_its_host(server, url, status):
         assert server.ask("GET", url, headers={"Host": header})[0] == status
 
 
-def test_a_name_can_be_allowed(models, tmp_path):
-    (tmp_path / "lm").symlink_to(models / "lm")
-    with serving(tmp_path, "--allowed-host", "Models.example", "--no-page") as own:
-        for host, status in {"models.example:8501": 200, "127.0.0.1": 200, "other.example": 421}.items():
-            assert own.ask("GET", "/healthz", headers={"Host": host})[0] == status
-        headers = {"Host": "127.0.0.1", "Origin": "https://models.example"}  # as behind a proxy
-        assert own.ask("GET", "/healthz", headers=headers)[0] == 200
+def test_a_name_can_be_allowed(talkative):
+    for host, status in {"models.example:8501": 200, "127.0.0.1": 200, "other.example": 421}.items():
+        assert talkative.ask("GET", "/healthz", headers={"Host": host})[0] == status
+    headers = {"Host": "127.0.0.1", "Origin": "https://models.example"}  # as behind a proxy
+    assert talkative.ask("GET", "/healthz", headers=headers)[0] == 200
+
+
+def test_each_request_is_a_line_where_that_is_wanted(talkative, image):
+    talkative.ask("POST", "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode())
+    talkative.ask("GET", "/%0a%22")
+    lines: list[dict] = []
+    while not lines or lines[-1]["path"] != '/\n"':  # which may come after the answer
+        lines = [json.loads(line) for line in talkative.said().splitlines(True) if line.endswith("}\n")]
+    (predicted,) = (line for line in lines if line["route"] == "predict")
+    assert (predicted["status"], predicted["model"], predicted["method"]) == (200, "lm", "POST")
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/healthz", "/v1/models/lm", "/v1/models/none", "/nothing", "/%00"])
@@ -482,16 +499,12 @@ def test_models_come_go_and_break_while_the_others_are_served(models, tmp_path, 
         assert metric(own, 'inc_model_available{model="lm",version="3"}') == 0
 
 
-def test_a_model_whose_page_is_broken_is_not_available(models, tmp_path):
-    for name in ("lm", "broken"):
-        shutil.copytree(models / "lm", tmp_path / name)
-    (tmp_path / "broken" / "1" / "assets.extra" / "defense.keras").write_bytes(b"no zip file")
-    with serving(tmp_path) as own:
-        assert json.loads(own.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": ["broken"]}
-        (version,) = json.loads(own.ask("GET", "/v1/models/broken")[1])["model_version_status"]
-        assert version["state"] == "END"
-        assert "broken/1' cannot be served" in version["status"]["error_message"]
-        assert [shown["name"] for shown in json.loads(own.ask("GET", "/demonstrations")[1])] == ["lm"]
+def test_a_model_whose_page_is_broken_is_not_available(server):
+    assert json.loads(server.ask("GET", "/healthz")[1]) == {"status": "ready", "unavailable": ["broken"]}
+    (version,) = json.loads(server.ask("GET", "/v1/models/broken")[1])["model_version_status"]
+    assert version["state"] == "END"
+    assert "broken/1' cannot be served" in version["status"]["error_message"]
+    assert [shown["name"] for shown in json.loads(server.ask("GET", "/demonstrations")[1])] == ["adam", "lm"]
 
 
 def test_a_server_that_loads_answers_and_stops(models):
@@ -514,18 +527,6 @@ def test_a_server_that_loads_answers_and_stops(models):
         process.terminate()
         assert process.wait(60) == -signal.SIGTERM
         assert "available" not in process.stdout.read()  # it did not finish loading first
-
-
-def test_each_request_is_a_line_where_that_is_wanted(models, tmp_path, image):
-    (tmp_path / "lm").symlink_to(models / "lm")
-    with serving(tmp_path, "--access-log", "--no-page") as own:
-        own.ask("POST", "/v1/models/lm:predict", json.dumps({"instances": [image]}).encode())
-        own.ask("GET", "/%0a%22")
-        own.stop()
-        lines = [json.loads(line) for line in own.said().splitlines() if line.startswith("{")]
-    (predicted,) = (line for line in lines if line["route"] == "predict")
-    assert (predicted["status"], predicted["model"], predicted["method"]) == (200, "lm", "POST")
-    assert lines[-1]["path"] == '/\n"'
 
 
 def test_under_fire_nothing_breaks(models, tmp_path, image):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from serving_clients import serving
 
 from inc_tf.serving.answer import fields
 from inc_tf.serving.server import rest
@@ -12,6 +13,12 @@ from inc_tf.serving.server import rest
 pytestmark = [pytest.mark.slow, pytest.mark.exact]
 
 PREDICT = "/v1/models/adam:predict"
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with serving(models, "--timeout", "100", "--max-body", "2", "--no-page") as started:
+        yield started
 
 
 def test_rows_and_columns_answer_what_the_library_does(ask, defenses, digits):
