@@ -18,9 +18,10 @@ _PEERS = ("tensorflow", "keras", "torch", "jax", "foolbox", "adversarial-robustn
 _QUIET = 0.05
 
 
-def seconds(call: Callable[[], object], repeats: int) -> float:
-    """The least time of `repeats` calls, after one that is not counted."""
-    call()
+def seconds(call: Callable[[], object], repeats: int, warm: bool = True) -> float:
+    """The least time of `repeats` calls, after one that is not counted if `warm`."""
+    if warm:
+        call()
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
