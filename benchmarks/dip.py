@@ -14,6 +14,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -21,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import click
 import numpy as np
 import tensorflow as tf
-from machine import RESULTS, seconds, watched
+from machine import RESULTS, elsewhere, peak_gib, seconds, watched
 from projection import flops, in_turn, table
 
 import inc_tf as inc
@@ -114,28 +115,24 @@ def processes(channels: int, steps: int) -> list[dict]:
     return rows
 
 
-MEMORY_CHILD = """
-import re, sys
-import numpy as np, inc_tf as inc
-from inc_tf.models.skip import skip_network
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) / 2**20
-before = peak()
-network = skip_network((224, 224, 3), int(sys.argv[1]))
-projector = inc.DeepImagePrior(network, steps=2, moving_variance=eval(sys.argv[3]))
-projector(np.random.default_rng(0).uniform(-1, 1, (int(sys.argv[2]), 224, 224, 3)).astype(np.float32))
-print(before, peak())
-"""
+RULES: dict[str | None, Callable] = {None: lambda: None, "inc.MovingVariance()": inc.MovingVariance}
 
 
 def memory() -> list[dict]:
-    """Peak resident memory of a process, before the network is built and after its search; on Linux."""
+    """Peak resident memory of a process, before the network is built and after its search."""
     rows = []
     for channels, images, rule in ((128, 1, None), (128, 3, None), (64, 1, None), (128, 1, "inc.MovingVariance()")):
-        command = [sys.executable, "-c", MEMORY_CHILD, str(channels), str(images), str(rule)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        before, peak = map(float, done.stdout.split())
+        before, peak = elsewhere(f"import dip; print(*dip.peaks({channels}, {images}, {rule!r}))")
         rows.append({"channels": channels, "images": images, "rule": rule, "import_gib": before, "peak_gib": peak})
     return rows
+
+
+def peaks(channels: int, images: int, rule: str | None) -> tuple[float, float]:
+    """The peak memory of this process, GiB, before it builds the network and after two steps."""
+    before = peak_gib()
+    search = inc.DeepImagePrior(skip_network(SHAPE, channels), steps=2, moving_variance=RULES[rule]())
+    search(photograph(images))
+    return before, peak_gib()
 
 
 QUICK = {128: 2, 64: 3}  # steps a run, by channels

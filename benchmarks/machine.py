@@ -3,6 +3,9 @@
 import json
 import os
 import platform
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +38,22 @@ def matmul_gflops(size: int = 4096) -> float:
     a = tf.random.stateless_normal([size, size], [0, 0])
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
     return 2 * size**3 / seconds(lambda: product().numpy(), 5) / 1e9
+
+
+def peak_gib() -> float:
+    """The most memory that this process has had so far, in GiB; on Linux.
+
+    `getrusage` would say what the process that started this one had.
+    """
+    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kib) / 2**20
+
+
+def elsewhere(code: str) -> list[float]:
+    """The numbers that `code`, which can import the benchmarks, prints in a process of its own."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    return [float(number) for number in done.stdout.split()]
 
 
 @contextmanager

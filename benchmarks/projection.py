@@ -14,8 +14,6 @@ shipped BEGAN on real faces, where CelebA is on disk), `began_speed` (Adam's ste
 
 import importlib.util
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +25,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from gauss_newton_cg import GaussNewtonCG
-from machine import RESULTS, matmul_gflops, seconds, watched
+from machine import RESULTS, elsewhere, matmul_gflops, peak_gib, seconds, watched
 from tabulate import tabulate
 
 import inc_tf as inc
@@ -209,24 +207,25 @@ def in_turn(runs: dict[str, Callable], repeats: int, units: float, work: int) ->
     return rows
 
 
-MEMORY_CHILD = """
-import re, sys
-import numpy as np, inc_tf as inc
-images = np.random.default_rng(0).uniform(size=(10_000, 28, 28, 1)).astype(np.float32)
-names = {name: getattr(inc, name) for name in inc.__all__}
-inc.LatentProjector(inc.load("mnist-vae").generator, *eval(sys.argv[1], names))(images)
-# Not getrusage's maximum, which a process inherits from the one that started it.
-print(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read()).group(1)) / 2**20)
-"""
+PROJECTORS: dict[str, Callable[[], tuple]] = {
+    "Adam(steps=3)": lambda: (inc.Adam(steps=3),),
+    "LevenbergMarquardt(2), Nearest()": lambda: (inc.LevenbergMarquardt(2), inc.Nearest()),
+    "LBFGS(3), Normal(10)": lambda: (inc.LBFGS(3), inc.Normal(10)),
+}
+"""Those of `memory`, without their generator."""
 
 
 def memory(generator, images, sizes) -> dict:
-    """Peak resident memory of projecting 10,000 images, each in a process of its own, everything included; on Linux."""
-    rows = []
-    for parts in ("(Adam(steps=3),)", "(LevenbergMarquardt(2), Nearest())", "(LBFGS(3), Normal(10))"):
-        done = subprocess.run([sys.executable, "-c", MEMORY_CHILD, parts], capture_output=True, text=True, check=True)
-        rows.append({"projector": parts, "peak_gib": float(done.stdout)})
-    return {"images": 10_000, "rows": rows}
+    """Peak resident memory of projecting 10,000 images, each in a process of its own, everything included."""
+    peaks = {name: elsewhere(f"import projection; print(projection.peak_of({name!r}))") for name in PROJECTORS}
+    return {"images": 10_000, "rows": [{"projector": name, "peak_gib": peak} for name, (peak,) in peaks.items()]}
+
+
+def peak_of(name: str) -> float:
+    """The peak memory of this process, GiB, after it has projected 10,000 images by one of `PROJECTORS`."""
+    images = np.random.default_rng(0).uniform(size=(10_000, 28, 28, 1)).astype(np.float32)
+    inc.LatentProjector(inc.load("mnist-vae").generator, *PROJECTORS[name]())(images)
+    return peak_gib()
 
 
 def scipy_lbfgsb(generator, images):
@@ -498,12 +497,13 @@ def growth(generator, images, sizes) -> dict:
 
 def plot(result: dict, path: Path) -> None:
     """Error against time an image, log–log, a line per solver and a panel per kind of image."""
+    from matplotlib import color_sequences
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
     for axis, data in zip(axes, ("clean", "fgsm 0.2"), strict=True):
         rows = [row for row in result["rows"] if row["data"] == data]
-        axis.set_prop_cycle(color=[*(f"C{i}" for i in range(10)), "black", "gold"])
+        axis.set_prop_cycle(color=[*color_sequences["tab10"], "black", "gold"])
         for line in dict.fromkeys(row["line"] for row in rows):
             points = [(row["ms"], row["mse"]) for row in rows if row["line"] == line]
             axis.plot(*zip(*points, strict=True), marker="o" if len(points) > 1 else "s", label=line)
@@ -550,12 +550,12 @@ def main(generator: str | None, chosen: tuple[str, ...], full: bool, changed: tu
             if title == "solvers":
                 attacked = adversarial(name, images, labels)
                 record |= solvers(vae.generator, images, sizes, encoder=vae.encoder, attacked=attacked)
-                plot(record, RESULTS / "projection-solvers.png")
-                click.echo(table(record["comparisons"]))
             else:
                 images_of = data.images if title == "speed" else images
                 record |= globals()[title](vae.generator, images_of, sizes)
-                click.echo(table(record["rows"]))
+        click.echo(table(record["comparisons" if title == "solvers" else "rows"]))
+        if title == "solvers":
+            plot(record, RESULTS / "projection-solvers.png")
 
 
 if __name__ == "__main__":

@@ -14,19 +14,15 @@ installed.
 import functools
 import importlib.util
 import os
-import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import click
 import numpy as np
 import tensorflow as tf
-from machine import RESULTS, seconds, watched
+from machine import RESULTS, elsewhere, peak_gib, seconds, watched
 from projection import flops, in_turn, table
 
 import inc_tf as inc
@@ -119,11 +115,8 @@ def ways(images: int) -> list[dict]:
     times = [[seconds(run, 1, warm=False) for run in runs.values()] for _ in range(ROUNDS)]
     rows = []
     for way, taken in zip(WAYS, np.median(times, axis=0), strict=True):
-        child = f"import unrolled; print(unrolled.peak_gib({way!r}))"
-        done = subprocess.run(
-            [sys.executable, "-c", child], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
-        )
-        rows.append({"way": way, "ms": 1000 * taken, "faces_peak_gib": float(done.stdout)})
+        (peak,) = elsewhere(f"import unrolled; print(unrolled.peak_of({way!r}))")
+        rows.append({"way": way, "ms": 1000 * taken, "faces_peak_gib": peak})
     return rows
 
 
@@ -140,14 +133,13 @@ def gradient(generator, steps: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tenso
     return of
 
 
-def peak_gib(way: str) -> float:
-    """The peak memory of this process after one gradient of faces; on Linux."""
+def peak_of(way: str) -> float:
+    """The peak memory of this process, GiB, after one gradient of faces by one of `WAYS`."""
     generator = inc.load("celeba-began").generator
     x = tf.random.stateless_uniform([FACES, *generator.output_shape[1:]], [0, 0], -1.0, 1.0)
     with going_back(way):
         gradient(generator, FACES_STEPS)(x, tf.zeros([FACES, generator.input_shape[1]]))
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(peak) / 2**20
+    return peak_gib()
 
 
 def as_one_program(stand_in, data: inc.data.Dataset, steps: int) -> Callable[[], np.ndarray]:
