@@ -19,7 +19,7 @@ $(VENV)/.done: requirements.txt pyproject.toml setup.py
 test: setup  ## All tests.
 	$(BIN)/python $(PYTEST)
 
-test-quick: setup  ## The tests that are not marked slow: minutes.
+test-quick: setup  ## The tests that are not marked slow: two minutes.
 	$(BIN)/python $(PYTEST) -m "not slow"
 
 test-oldest:  ## The quick tests on the oldest releases that pyproject.toml allows, in an environment of their own.
