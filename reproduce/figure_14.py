@@ -55,7 +55,8 @@ def draw(record: Record, run: Run, moves: dict) -> plt.Figure:
     classes = run.bench.parts["classifier"].predict(generated, batch_size=500, verbose=0).argmax(axis=1)
     figure, beside = panels(len(DEFENSES), 17, 5.5)
     for axes, (name, label) in zip(beside, DEFENSES.items(), strict=True):
-        mesh = axes.pcolormesh(line, line, classes.reshape(120, 120), cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5)
+        shown = classes.reshape(120, 120)
+        mesh = axes.pcolormesh(line, line, shown, cmap="tab10", vmin=-0.5, vmax=9.5, alpha=0.5, rasterized=True)
         start, end = (part[:SHOWN] for part in moves[name])
         axes.quiver(*start.T, *(end - start).T, angles="xy", scale_units="xy", scale=1, width=0.003)
         axes.set(title=label, xlabel="z₁", ylabel="z₂", xlim=(-reach, reach), ylim=(-reach, reach))

@@ -21,7 +21,7 @@ from inc_tf.evaluation.plots import label, legend, panels, title
 from inc_tf.evaluation.records import Record
 from inc_tf.evaluation.run import Options, experiment
 from inc_tf.evaluation.sweep import CLEAN, Attack, sweep
-from inc_tf.evaluation.tables import interval, markdown
+from inc_tf.evaluation.tables import NOTHING, interval, markdown
 
 SIGNED = [Attack(name, epsilon) for name in ("fgsm", "bim", "autoencode-fgsm") for epsilon in (0.1, 0.2, 0.3)]
 ATTACKS = [*SIGNED, *CARLINI_WAGNER]
@@ -74,9 +74,9 @@ def table(record: Record) -> str:
         for attack in (CLEAN, *ATTACKS):
             found = {"defense": defense, "attack": attack.name, "epsilon": attack.epsilon}
             area = record.select(metric="roc_area", **found)
-            cells = [interval(row) for row in area] or ["—"]
             above = record.select(metric="roc_difference", attack=attack.name, epsilon=attack.epsilon)
-            cells += [interval(row) if defense == "inc" else "" for row in above] or ["—"]
+            cells = [interval(area[0]) if area else NOTHING]
+            cells.append(interval(above[0]) if above and defense == "inc" else NOTHING)
             for rate in RATES:
                 right, wrong = (
                     record.one(metric=f"accepted_{what}@{rate:g}", **found)["value"] for what in ("right", "wrong")
@@ -87,7 +87,7 @@ def table(record: Record) -> str:
         "defence",
         "attack",
         "ROC area",
-        "less the other's, paired",
+        "INC's less the autoencoder's",
         *(f"right / wrong, η at {100 * rate:g} %" for rate in RATES),
     ]
     return markdown(rows, header)

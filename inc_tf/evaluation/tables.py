@@ -21,11 +21,13 @@ def percent(row: Mapping) -> str:
 
 
 def interval(row: Mapping, digits: int = 3) -> str:
-    """A figure with its interval, e.g. `0.113 (0.094–0.132)`; of one value, which has none, the figure alone."""
+    """A figure with its interval, e.g. `0.113 (0.094–0.132)` or `−0.19 (−0.22 to −0.16)`; of one value, which has none,
+    the figure alone.
+    """
+    value, low, high = (f"{row[field]:.{digits}f}".replace("-", "−") for field in ("value", "low", "high"))
     if math.isnan(row["low"]):
-        return f"{row['value']:.{digits}f}"
-    value, low, high = (f"{row[field]:.{digits}f}" for field in ("value", "low", "high"))
-    return f"{value} ({low}–{high})"
+        return value
+    return f"{value} ({low} to {high})" if "−" in low else f"{value} ({low}–{high})"
 
 
 def accuracies(record: Record, attacks: Mapping[str, str], epsilons: Sequence, defenses: Mapping[str, str]) -> str:

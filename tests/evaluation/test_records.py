@@ -44,3 +44,11 @@ def test_one_value_has_no_interval(tmp_path):
     (row,) = json.loads((tmp_path / "figure_3.json").read_text(), parse_constant=pytest.fail)["rows"]
     assert (row["value"], row["low"], row["high"], row["n"]) == (0.25, None, None, 1)
     assert interval(record.rows[0]) == "0.250"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "cell"),
+    [(0.5, 0.25, 0.75, "0.500 (0.250–0.750)"), (-0.5, -0.75, 0.25, "−0.500 (−0.750 to 0.250)")],
+)
+def test_an_interval_below_zero_is_read_as_one(value, low, high, cell):
+    assert interval({"value": value, "low": low, "high": high}) == cell
