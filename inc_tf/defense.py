@@ -178,7 +178,8 @@ class InvertAndClassify(ChecksImages, keras.Model):
 
     def call(self, images: tf.Tensor, training: bool = False, seed: int | tf.Tensor | None = None) -> Classification:
         projection = self.projector(images, seed=seed)
-        logits = self._classify(projection.images)
+        # A graph may have lost the shape of what a loop has made.
+        logits = self._classify(tf.ensure_shape(projection.images, [None, *self.image_shape]))
         near = projection.distances < (math.inf if self.threshold is None else self.threshold)
         finite = tf.math.is_finite(projection.distances) & tf.reduce_all(tf.math.is_finite(logits), axis=1)
         return Classification(

@@ -255,6 +255,22 @@ def test_refuses_to_be_compiled_by_xla(classifier):
         inc.InvertAndClassify(classifier, At([0.5])).compile(jit_compile=True)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["autoencode", "bit-depth", "median", "total-variation"])
+def test_answers_alike_within_a_larger_xla_program(name, digits):
+    defense, images = inc.load(f"digits-{name}"), tf.constant(digits.images[:4])
+    compiled = tf.function(lambda x: defense(x, seed=3).logits, jit_compile=True, autograph=False)(images)
+    np.testing.assert_allclose(compiled, defense(images, seed=3).logits, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["inc", "inc-fast", "inc-lbfgs", "jpeg"])
+def test_says_what_no_larger_xla_program_can_hold(name, digits):
+    defense = inc.load(f"digits-{name}")
+    compiled = tf.function(lambda x: defense(x).logits, jit_compile=True, autograph=False)
+    with pytest.raises(InputError, match="cannot be part of a larger XLA program; leave out jit_compile=True"):
+        compiled(tf.constant(digits.images[:4]))
+
+
 def test_predict_refuses_an_empty_batch(defense):
     with pytest.raises(InputError, match="batch of images is empty"):
         defense.predict(GOOD[:0])

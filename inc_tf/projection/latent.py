@@ -20,6 +20,7 @@ from inc_tf.projection.solvers import Adam
 from inc_tf.projection.solvers.protocol import MEMORY, Solution, Solver, activations, rows_together
 from inc_tf.projection.starts import Normal, Start
 from inc_tf.saving import deserialized, serialized
+from inc_tf.xla import check_not_within_xla
 
 
 @keras.saving.register_keras_serializable(package="inc_tf")
@@ -38,8 +39,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
     (unless `keras.config.disable_interactive_logging()` was called), and Ctrl-C stops it: the finished batches are in
     the `projection` of the `Interrupted` that it raises. Raises `InputError` for a generator that does not map codes to
     images, that has no gradient or whose codes have no dimension (`inc_tf.fit` says what is mended), for a solver or
-    start that is not one, and for images that are not float32 [N, H, W, C] of the generator's size, or that are not
-    finite.
+    start that is not one, for images that are not float32 [N, H, W, C] of the generator's size, or that are not finite,
+    and inside ``tf.function(jit_compile=True)``.
     """
 
     def __init__(self, generator: keras.Model, solver: Solver = Adam(), start: Start = Normal(), **kwargs):
@@ -77,6 +78,7 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         if tf.executing_eagerly():
             found = self._watched(images, seeds, first)
         else:
+            check_not_within_xla("A search for codes")  # its batch shrinks as images are done
             found = self._project(images, seeds, *self._prepared(first))
         return tf.nest.map_structure(tf.stop_gradient, found)
 

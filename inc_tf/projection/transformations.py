@@ -15,6 +15,7 @@ from inc_tf.data import Bounds
 from inc_tf.data.scaling import from_unit, to_unit
 from inc_tf.errors import InputError
 from inc_tf.projection.projection import Projection, in_one_pass
+from inc_tf.xla import check_not_within_xla
 
 
 class _Transformation(ChecksImages, keras.layers.Layer):
@@ -55,7 +56,10 @@ class JPEG(_Transformation):
     def _transformed(self, images: tf.Tensor) -> tf.Tensor:
         if images.shape[3] not in (1, 3):
             raise InputError(f"Images have {images.shape[3]} channels; a JPEG has 1 or 3.")
-        return tf.map_fn(lambda image: tf.image.adjust_jpeg_quality(image, self.quality), images)
+        if not tf.executing_eagerly():
+            check_not_within_xla("JPEG")
+        spec = tf.TensorSpec(images.shape[1:], tf.float32)
+        return tf.map_fn(lambda x: tf.image.adjust_jpeg_quality(x, self.quality), images, fn_output_signature=spec)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "quality": self.quality}

@@ -30,6 +30,14 @@ def test_image_does_not_depend_on_its_batch(name, digits):
 
 
 @every_transformation
+def test_shape_of_an_image_is_known_inside_a_graph(name, digits):
+    shapes = []
+    graph = tf.function(lambda x: shapes.append(EVERY[name](x).images.shape), autograph=False)
+    graph.get_concrete_function(tf.TensorSpec([None, 28, 28, 1]))
+    assert shapes[0].as_list() == [None, 28, 28, 1]
+
+
+@every_transformation
 def test_bounds_only_rescale(name, digits):
     projector, images = EVERY[name], digits.images[:3]
     other = type(projector).from_config({**projector.get_config(), "bounds": [-1.0, 1.0]})
