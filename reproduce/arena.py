@@ -10,15 +10,13 @@ import time
 from dataclasses import replace
 
 import click
-import keras
 import matplotlib.pyplot as plt
 import numpy as np
-import tensorflow as tf
 
 from inc_tf import data, estimates, zoo
 from inc_tf.attacks import METHODS, TARGETS
+from inc_tf.attacks.checks import has_gradient
 from inc_tf.cli.scripts import script
-from inc_tf.defense import InvertAndClassify
 from inc_tf.evaluation import page, scoring
 from inc_tf.evaluation.plots import color, label, legend, panels, title, whiskers
 from inc_tf.evaluation.records import Record
@@ -153,18 +151,9 @@ def _own(run: Run, name: str) -> list[str]:
     """The attacks that know the defence and go through it."""
     defense = run.bench.defense(name)
     suited = [method for method in OWN if TARGETS[METHODS[method].target].suits(defense)]
-    if not _has_gradient(defense, run.images.images[:1]):
+    if not has_gradient(defense, run.images.images[:1]):
         suited.remove("end-to-end")
     return suited
-
-
-def _has_gradient(defense: keras.Model, image: np.ndarray) -> bool:
-    image = tf.constant(image)
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        found = defense(image)
-        logits = found.logits if isinstance(defense, InvertAndClassify) else found
-    return tape.gradient(logits, image) is not None
 
 
 def _cost(run: Run, name: str) -> estimates.Estimate:

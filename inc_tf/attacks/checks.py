@@ -266,3 +266,13 @@ def check_classifier(classifier: Classifier, images: tf.Tensor, *, gradient: boo
             "attack a differentiable stand-in instead, of inc.attacks.differentiable."
         )
     return int(logits.shape[1])
+
+
+def has_gradient(defense: keras.Model, images) -> bool:
+    """Whether the logits of a whole defence have a gradient with respect to the images, float32 [N, H, W, C]."""
+    images = tf.convert_to_tensor(images)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        found = defense(images)
+        logits = getattr(found, "logits", found)
+    return tape.gradient(logits, images) is not None

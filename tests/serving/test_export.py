@@ -128,6 +128,16 @@ def test_saved_defence_is_exported_as_it_is(tmp_path, classifier, vae, digits):
     np.testing.assert_array_equal(answer["label"], before.predictions)
 
 
+@pytest.mark.parametrize("name", ["jpeg", "bit-depth", "median", "total-variation", "diffusion"])
+def test_purifiers_are_exported(name, tmp_path, digits):
+    written = export.export_named(f"digits-{name}", tmp_path)
+    images = tf.constant(digits.images[:3])
+    found = tf.saved_model.load(str(written)).signatures["project"](images=images, seed=tf.constant(SEED))
+    wanted = inc.load(f"digits-{name}")(images, seed=SEED)
+    np.testing.assert_allclose(found["distance"], wanted.distances, rtol=1e-4)
+    np.testing.assert_array_equal(found["label"], wanted.predictions)
+
+
 def test_deep_image_prior_is_exported_with_any_classifier(tmp_path):
     layers = [keras.layers.Input((32, 32, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
     keras.Sequential(layers).save(tmp_path / "three.keras")

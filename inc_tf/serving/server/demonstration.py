@@ -17,13 +17,15 @@ import tensorflow as tf
 
 from inc_tf import data
 from inc_tf.attacks import METHODS, TARGETS
-from inc_tf.attacks.checks import Classifier
+from inc_tf.attacks.checks import Classifier, has_gradient
 from inc_tf.attacks.differentiable import implicit_with_distances
 from inc_tf.data.scaling import to_bytes
 from inc_tf.defense import InvertAndClassify
 from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros
+from inc_tf.projection.solvers.protocol import is_dense
 from inc_tf.serving import export
 from inc_tf.serving.server.rest import Refused, shown
+from inc_tf.zoo import Parts
 
 LOOKS = (1, 3, 10, 30, 100, 300, 1000)
 """After how many steps the search is looked at."""
@@ -34,12 +36,15 @@ _ATTACKS = {
     "bim": "BIM: {steps} steps",
     "pgd": "PGD: {steps} steps",
     "implicit": "AutoPGD through the search",
+    "surrogate-reverse": "PGD through half of the reverse process",
+    "end-to-end": "AutoPGD through the whole defence",
+    "bpda": "AutoPGD, as if the projection changed nothing",
 }
-"""What the page offers, of `METHODS`, in its order and in its words."""
-_FIRST, _BREAKING = "pgd", "implicit"
-_TRIES = 6  # samples among which one is looked for that `_BREAKING` breaks
+"""What the page offers, of `METHODS`, in its order and in its words; of those that know the defence, one."""
+_FIRST = "pgd"
+_TRIES = 6  # samples among which one is looked for that an attack on the whole defence breaks
 _STRENGTHS = (0.2, 0.15, 0.1, 0.05)  # ε of the first view, as shares of the range, until one tells the story
-_LARGEST_FOR_IMPLICIT = 2**12  # values of an image whose gradient through the search takes a second or two
+_LARGEST = 2**12  # values of an image whose gradient through the defence takes a second or two
 _ROOM = 0.05  # share of η that an attack through the projection leaves between it and its distance
 _PENALTY = 20.0  # what a distance of η too many counts in the true class's logit
 
@@ -64,11 +69,20 @@ def through(defense: InvertAndClassify) -> Callable[[tf.Tensor], Classifier]:
     return against
 
 
+def possible(card: dict[str, Any]) -> bool:
+    """Whether the page can show a defence: only if there are images that it may show."""
+    return "generator" in card["projector"] or _has_samples(card["dataset"])
+
+
+def _has_samples(dataset: str | None) -> bool:
+    return dataset == "digits" or (dataset == "mnist" and data.tfds.prepared("mnist"))
+
+
 class Demonstration:
     """One model on the page: its defence with Keras, the searches, and samples.
 
     Args:
-      path: the `.keras` file of the defence; its projector has a generator.
+      path: the `.keras` file of the defence; it is `possible`.
       card: the export's, with the name and version that are served.
 
     Attributes:
@@ -83,9 +97,8 @@ class Demonstration:
         self._defense: InvertAndClassify = keras.saving.load_model(path, compile=False, safe_mode=True)
         self._shape: tuple[int, ...] = tuple(self._defense.image_shape)
         self._searches = searches(self._defense)
-        fast = fast_search(self._defense)
-        self._through = through(fast) if fast else None
-        self._offered = [name for name in _ATTACKS if self._through or not _knows_defense(name)]
+        self._breaking, self._through = knowing(self._defense)
+        self._offered = [name for name in _ATTACKS if name == self._breaking or not _knows_defense(name)]
         self._samples = self._choose_samples()
         self._first, self._broken = self._choose_first(), self._choose_broken()
         for attack in self._offered:  # compiles what each needs
@@ -103,6 +116,7 @@ class Demonstration:
             "bounds": list(self.bounds),
             "threshold": self._card["threshold"],
             "solver": self._card["projector"].get("solver"),
+            "generates": hasattr(self._defense.projector, "generator"),
             "classes": self._defense.class_names,
             "attacks": [
                 {
@@ -166,17 +180,15 @@ class Demonstration:
         self, images: np.ndarray | tf.Tensor, labels: np.ndarray | tf.Tensor, attack: str, epsilon: float, seed: int = 0
     ) -> tf.Tensor:
         method = METHODS[attack]
-        knows = self._through is not None and _knows_defense(attack)
-        target = self._through(labels) if knows else self._defense.classifier  # type: ignore[misc]
+        target = self._through(labels) if attack == self._breaking else self._defense.classifier
         return method.function(
             target, images, labels, bounds=self.bounds, epsilon=epsilon, seed=seed, **method.arguments
         )
 
     def _choose_samples(self) -> tuple[np.ndarray, list[int | None]]:
         """Test images where the data is at hand and may be shown; else images that the generator makes, unlabelled."""
-        name = self._card["dataset"]
-        if name == "digits" or (name == "mnist" and data.tfds.prepared("mnist")):
-            test = data.load(name, "test").take(200)
+        if _has_samples(self._card["dataset"]):
+            test = data.load(self._card["dataset"], "test").take(200)
             first = [int(np.flatnonzero(test.labels == c)[0]) for c in range(10)]
             more = [i for i in range(len(test)) if i not in first][: _SAMPLES - len(first)]
             chosen = [*first, *more]
@@ -198,9 +210,9 @@ class Demonstration:
     def _choose_broken(self) -> dict[str, Any] | None:
         """A sample that the attack on the whole defence breaks, and ε; None where none of a few is."""
         epsilon = _STRENGTHS[0] * (self.bounds[1] - self.bounds[0])
-        for i in range(_TRIES if self._through else 0):
-            if self._alone_and_behind(i, _BREAKING, epsilon)[1] is False:
-                return {"sample": i, "attack": _BREAKING, "epsilon": epsilon}
+        for i in range(_TRIES if self._breaking else 0):
+            if self._alone_and_behind(i, self._breaking, epsilon)[1] is False:
+                return {"sample": i, "attack": self._breaking, "epsilon": epsilon}
         return None
 
     def _alone_and_behind(self, i: int, attack: str, epsilon: float) -> tuple[bool, bool | None]:
@@ -261,22 +273,40 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
     return {**{steps: cut(steps) for steps in LOOKS if steps < most}, most: defense}
 
 
+def knowing(defense: InvertAndClassify) -> tuple[str, Callable[[tf.Tensor], Classifier]]:
+    """The attack on the whole defence that takes a second or two, and its target for labels; "" where there is none."""
+    projector = defense.projector
+    if isinstance(projector, LatentProjector):
+        fast = fast_search(defense)
+        return ("implicit", through(fast)) if fast else ("", lambda labels: defense.classifier)
+    if _is_large(defense):
+        return "", lambda labels: defense.classifier
+    if TARGETS["reverse"].suits(defense):
+        name = "surrogate-reverse"
+    else:
+        blank = tf.fill([1, *defense.image_shape], defense.bounds[0])
+        name = "end-to-end" if has_gradient(defense, blank) else "bpda"
+    target = TARGETS[METHODS[name].target].build(defense, Parts({}, defense.bounds), 1)
+    return name, lambda labels: target
+
+
 def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
     """The defence with a search that converges in a few steps, through which an attack can have its gradient.
 
-    Its own where that is Levenberg–Marquardt, else that from z = 0. None where the projector does not search for codes,
-    or the images are too large for it to be quick.
+    Its own where that is Levenberg–Marquardt, else that from z = 0. None where the images are too large for it to be
+    quick, or their generator convolves, whose Jacobian takes long.
     """
     projector = defense.projector
-    if (
-        not isinstance(projector, LatentProjector)
-        or math.prod(projector.generator.output_shape[1:]) > _LARGEST_FOR_IMPLICIT
-    ):
+    if _is_large(defense) or not is_dense(projector.generator):
         return None
     if isinstance(projector.solver, LevenbergMarquardt):
         return defense
     quick = LatentProjector(projector.generator, LevenbergMarquardt(), Zeros())
     return InvertAndClassify(defense.classifier, quick, defense.threshold, defense.bounds)
+
+
+def _is_large(defense: InvertAndClassify) -> bool:
+    return math.prod(defense.classifier.input_shape[1:]) > _LARGEST
 
 
 def _knows_defense(attack: str) -> bool:

@@ -1,8 +1,10 @@
 """One version of an exported model: loading, warming up and running it."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import tensorflow as tf
 
 from inc_tf.errors import InputError
 from inc_tf.serving import export
-from inc_tf.serving.server.demonstration import Demonstration
+from inc_tf.serving.server.demonstration import Demonstration, possible
 from inc_tf.serving.server.signatures import definitions
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -29,7 +31,7 @@ class Servable:
       name, version: as in the URL.
       card: its description, from `inc_tf.serving.export.describe`.
       image_shape, dtype, range: of the images that it takes.
-      demonstration: the page's; None if there is no page or the projector has no generator.
+      demonstration: the page's; None if there is no page, or no image that it may show.
       seconds: the time that loading took.
 
     Raises `InputError` if the folder is not as `inc export` writes it.
@@ -51,7 +53,8 @@ class Servable:
     def _load(self, folder: Path, page: bool) -> None:
         self.card = json.loads((folder / export.CARD).read_text(), parse_constant=_no_constant)
         self.range: tuple[float, float] = tuple(self.card["images"]["range"])
-        self._loaded = tf.saved_model.load(str(folder))  # the signatures live as long as it does
+        with _no_word_of_gradients():
+            self._loaded = tf.saved_model.load(str(folder))  # the signatures live as long as it does
         self._signatures = dict(self._loaded.signatures)
         self._definitions = definitions(folder)
         images = self._signatures["serving_default"].structured_input_signature[1]["images"]
@@ -64,7 +67,7 @@ class Servable:
             for signature in self._signatures:
                 self.run(signature, blank, 0)
         keras_file = folder / export.KERAS_FILE
-        if page and keras_file.exists() and "generator" in self.card["projector"]:
+        if page and keras_file.exists() and possible(self.card):
             self.demonstration = Demonstration(keras_file, {**self.card, "name": self.name, "version": self.version})
 
     @property
@@ -92,6 +95,21 @@ def _compiled_by_size(function: Any) -> bool:
     """Whether XLA compiles this function of a graph, a FunctionDef, once for each size of a batch."""
     shapes = [shape for arg in function.arg_attr.values() for shape in arg.attr["_output_shapes"].list.shape]
     return function.attr["_XlaMustCompile"].b and any(dim.size < 0 for shape in shapes for dim in shape.dim)
+
+
+@contextmanager
+def _no_word_of_gradients() -> Iterator[None]:
+    """Keeps TensorFlow from warning that what is loaded may have no gradient: nobody takes one."""
+    logger = logging.getLogger("absl")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "custom gradients" not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def _no_constant(name: str) -> None:

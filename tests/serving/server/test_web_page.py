@@ -73,7 +73,7 @@ def painted(page, name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["adam", "lm"])
 def test_what_it_shows_is_what_the_library_says(page, defenses, digits, name):
-    page.get_by_label("Trained on").select_option(name)
+    page.get_by_label("Model").select_option(name)
     number = np.flatnonzero(digits.labels[:200] == 3)[0]  # the samples are the first of each class
     page.get_by_label("Sample 4, a 3").check()
     attack(page, "fgsm", "0.3")
@@ -115,7 +115,7 @@ def test_what_it_shows_is_what_the_library_says(page, defenses, digits, name):
 
 
 def test_a_drawn_digit_is_attacked(page, defenses):
-    page.get_by_label("Trained on").select_option("lm")
+    page.get_by_label("Model").select_option("lm")
     page.get_by_role("button", name="Draw one").click()
     button = page.get_by_role("button", name="Attack and defend").bounding_box()
     assert button["y"] + button["height"] <= page.viewport_size["height"]
@@ -159,7 +159,7 @@ def test_everything_can_be_named_and_fits_a_phone_in_the_dark(page):
 def test_the_first_view_shows_an_attack_that_the_projection_undoes(page, size):
     width, height = size
     page.set_viewport_size({"width": width, "height": height})
-    page.get_by_label("Trained on").select_option("lm")
+    page.get_by_label("Model").select_option("lm")
     assert re.fullmatch(
         r"Alone: \d, fooled. Behind the projection: \d, right.", page.locator("#verdict").text_content()
     )
@@ -171,7 +171,7 @@ def test_the_first_view_shows_an_attack_that_the_projection_undoes(page, size):
 
 
 def test_what_is_refused_is_not_green(page):
-    page.get_by_label("Trained on").select_option("adam")
+    page.get_by_label("Model").select_option("adam")
     attack(page, "fgsm", "0.5")
     verdict = page.locator("#verdict")
     assert verdict.text_content().startswith("Refused: too far from anything the generator can make.")
@@ -182,7 +182,7 @@ def test_what_is_refused_is_not_green(page):
 
 
 def test_the_attack_that_knows_the_defence_is_run_on_it(page, defenses):
-    page.get_by_label("Trained on").select_option("lm")
+    page.get_by_label("Model").select_option("lm")
     page.get_by_label("Sample 1, a 0").check()
     attack(page, "implicit", "0.3")
     changed = np.abs(painted(page, "adversarial").astype(int) - painted(page, "x"))
@@ -195,7 +195,7 @@ def test_the_attack_that_knows_the_defence_is_run_on_it(page, defenses):
 def test_one_that_the_attack_breaks_is_a_click_away(page, server):
     described = {model["name"]: model for model in json.loads(server.ask("GET", "/demonstrations")[1])}
     name = next(name for name, model in described.items() if model["broken"])
-    page.get_by_label("Trained on").select_option(name)
+    page.get_by_label("Model").select_option(name)
     button = page.get_by_role("button", name="Show one that it breaks")
     assert not button.is_visible()
     page.get_by_label("Attack", exact=True).select_option("implicit")
@@ -278,7 +278,7 @@ def test_without_javascript_it_says_so(browser, server):
 
 
 def test_a_refusal_is_shown(page):
-    page.get_by_label("Trained on").select_option("lm")
+    page.get_by_label("Model").select_option("lm")
     page.route("**/demonstrations/lm", lambda route: route.fulfill(status=429, json={"error": "The page is busy"}))
     page.get_by_role("button", name="Attack and defend").click()
     page.get_by_text("That failed: The page is busy").wait_for()

@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const EPSILON_STEPS = 50; // of half the range, the slider's end
 const TOP = 3; // classes that have a bar of their own
 const AGAIN = 1000; // milliseconds between two tries at a server that is away
+const IDEA = $("idea").textContent; // of a projection onto what a generator can make
 
 let model; // the one on show, as /demonstrations describes it
 let chosen; // {image, label, drawn}: what is attacked
@@ -87,7 +88,8 @@ function say(text, verdict = "none") {
 function showVerdict(attacked, look) {
   const [alone, behind, label] = [best(attacked.undefended), best(look.defended), attacked.label];
   const first = `Alone: ${className(alone)}, ${alone === label ? "right" : "fooled"}.`;
-  if (!look.accepted) return say(`Refused: too far from anything the generator can make. ${first}`, "refused");
+  const far = model.generates ? "too far from anything the generator can make" : "too far from its projection";
+  if (!look.accepted) return say(`Refused: ${far}. ${first}`, "refused");
   if (behind === label) return say(`${first} Behind the projection: ${className(behind)}, right.`, "good");
   const second = `Behind the projection: ${className(behind)}, where ${className(label)} is right.`;
   if (best(attacked.clean) === label && alone === label && !attacked.knows) {
@@ -171,7 +173,7 @@ async function follow(events, labelled, knows) {
       attacked = { ...event, labelled, knows, adversarial: bytes(event.adversarial) };
       paintImage($("adversarial"), attacked.adversarial);
       showClass("undefended", event.undefended, attacked);
-      say("Searching for the closest image that the generator can make …");
+      say(model.solver ? "Searching for the closest image that the generator can make …" : "Projecting …");
     } else {
       looks.push(event);
       showLook(event, looks, attacked);
@@ -347,6 +349,10 @@ function showModel(described) {
   const solver = model.solver;
   model.steps = solver ? solver.steps : 1;
   $("solver").textContent = solver ? `${solver.class}, at most ${model.steps} steps` : "";
+  $("search-name").textContent = solver ? "The search for the projection" : "The projection";
+  for (const part of ["film", "chart"]) $(part).toggleAttribute("hidden", !solver);
+  $("idea").textContent = model.generates ? IDEA : "So what an attack added is first taken out of the image.";
+  for (const name of document.querySelectorAll("var.projection")) name.textContent = model.generates ? "G(z*)" : "x̂";
   const range = model.bounds[1] - model.bounds[0];
   $("range").textContent = range;
   Object.assign($("epsilon"), { max: range / 2, step: range / 2 / EPSILON_STEPS });
@@ -403,7 +409,7 @@ function showEpsilon() {
 
 async function start() {
   const models = await (await patiently(() => fetch("demonstrations"))).json();
-  if (!models.length) throw new Error("no model here has a generator to show");
+  if (!models.length) throw new Error("no model here has images that may be shown");
   $("model").replaceChildren(...models.map(({ name }) => element("option", { value: name }, name)));
   $("model-choice").hidden = models.length < 2;
   $("model").addEventListener("change", () => showModel(models.find(({ name }) => name === $("model").value)));
