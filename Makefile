@@ -1,9 +1,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := -m pytest -n 2 --dist loadfile
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup test test-quick test-oldest lint reproduce report redraw site image wheel audit requirements clean
+.PHONY: help setup test test-all test-quick test-oldest lint reproduce report redraw site image wheel audit requirements clean
 
 help:  ## What there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,17 +16,20 @@ $(VENV)/.done: requirements.txt pyproject.toml setup.py
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-test: setup  ## All tests.
+test: setup  ## The tests of the library: those that are not marked system.
+	$(BIN)/python $(PYTEST) -m "not system"
+
+test-all: setup  ## All tests.
 	$(BIN)/python $(PYTEST)
 
-test-quick: setup  ## The tests that are not marked slow: two minutes.
-	$(BIN)/python $(PYTEST) -m "not slow"
+test-quick: setup  ## The tests that are not marked slow or system: two minutes.
+	$(BIN)/python $(PYTEST) -m "not slow and not system"
 
 test-oldest:  ## The quick tests on the oldest releases that pyproject.toml allows, in an environment of their own.
 	$(PYTHON) -m venv --clear $(VENV)-oldest
 	$(VENV)-oldest/bin/pip install --quiet uv
 	$(VENV)-oldest/bin/uv pip install --quiet --python $(VENV)-oldest --resolution lowest-direct --editable ".[dev,serve]"
-	$(VENV)-oldest/bin/python $(PYTEST) -m "not slow" -o filterwarnings=
+	$(VENV)-oldest/bin/python $(PYTEST) -m "not slow and not system" -o filterwarnings=
 
 lint: setup  ## Lint, format, types, and which module may import which.
 	$(BIN)/ruff check .

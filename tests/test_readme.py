@@ -56,7 +56,7 @@ def test_first_ten_lines_print_accuracy_and_rejections(capsys):
     assert capsys.readouterr().out == f"{right.mean():.0%} accuracy, {rejected} of 100 rejected\n"
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_commands_of_readme_run(tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
@@ -144,7 +144,7 @@ def _compare(cell: str, record: str, defense: str, attack: str, epsilon: float) 
     assert cell.replace("*", "").startswith(percent(row)), (record, defense, attack)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -163,7 +163,7 @@ def test_tutorial_runs(tmp_path, monkeypatch):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_extending_runs(tmp_path, monkeypatch, few_attacks):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -47,7 +47,7 @@ def test_has_one_top_level_name_and_under_30_mb(wheel):
     assert scripts | cards | modules | page <= set(names)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_scripts_and_weights_are_found_from_elsewhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     subprocess.run(

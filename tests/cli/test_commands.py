@@ -72,7 +72,7 @@ def test_a_full_disk_is_one_sentence():
     assert done.stderr == "Error: The output cannot be read or written: No space left on device.\n"
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_data_directory_without_the_data_set_is_one_sentence(tmp_path):
     done = inc(
         "train", "mnist-vae", cwd=tmp_path, TFDS_DATA_DIR=str(tmp_path / "empty"), HTTPS_PROXY="http://127.0.0.1:9"
@@ -107,7 +107,7 @@ def test_altered_checkpoint_is_one_sentence(tmp_path, monkeypatch):
     assert_one_sentence(done.stderr, "is truncated or altered")
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_an_attack_of_foolbox_writes_nothing_to_stderr_but_its_bar():
     done = inc("attack", "boundary", "--defense", "digits", "--n", "1", "--epsilon", "0.2")
     assert "digits-inc-fast" in done.stdout
@@ -115,7 +115,7 @@ def test_an_attack_of_foolbox_writes_nothing_to_stderr_but_its_bar():
     assert [line for line in done.stderr.splitlines() if line.strip() and not line.startswith("project: ")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_warning_is_one_sentence(tmp_path):
     training.train("digits-vae", steps=3, run_dir=tmp_path)
     (tmp_path / "state" / "ckpt-3.index").write_bytes(b"")

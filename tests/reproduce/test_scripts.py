@@ -9,7 +9,7 @@ from inc_tf.reproduce import arena, table_1
 
 from inc_tf.cli.main import main
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.system
 
 SCRIPTS = {
     "adaptive": ["--n", "2", "--n-search", "2", "--epsilon", "0.3"],

@@ -20,7 +20,7 @@ from inc_tf.data.image_files import decode
 from inc_tf.errors import InputError
 from inc_tf.serving import bulk
 
-pytestmark = [pytest.mark.slow, pytest.mark.exact]
+pytestmark = [pytest.mark.system, pytest.mark.exact]
 
 N = 10
 HERE = {"PYTHONPATH": str(Path(inc.__file__).parents[1])}
@@ -52,7 +52,6 @@ def rows(out) -> dict[str, dict]:
     return {row["id"]: row for row in found}
 
 
-@pytest.mark.slow
 def test_each_row_is_the_librarys_answer(run, encoded):
     _, summary, out = run
     found = rows(out)
@@ -99,7 +98,6 @@ def test_a_run_that_reads_nothing_exits_with_1_and_names_what_it_skipped(ray_her
     assert r"2 cannot be read and were skipped: unreadable.png, \xff.png" in done.stderr
 
 
-@pytest.mark.slow
 def test_killed_run_does_what_is_missing_and_nothing_twice(run):
     folder, summary, out = run
     before, kept = rows(out), sorted(out.glob("[!_]*.parquet"))
@@ -112,7 +110,6 @@ def test_killed_run_does_what_is_missing_and_nothing_twice(run):
     assert {path: os.stat(path).st_mtime_ns for path in times} == times
 
 
-@pytest.mark.slow
 def test_does_not_overwrite_another_runs_projections(run):
     folder, _, out = run
     before = rows(out)

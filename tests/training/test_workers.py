@@ -16,7 +16,7 @@ import pytest
 from inc_tf.errors import InputError
 from inc_tf.training import loop, recipes
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.system
 
 STEPS = 600
 

@@ -24,7 +24,7 @@ from inc_tf.serving.server.connections import protocol
 from inc_tf.serving.server.limits import Limits
 from inc_tf.serving.server.run import bound
 
-pytestmark = [pytest.mark.slow, pytest.mark.exact]
+pytestmark = [pytest.mark.system, pytest.mark.exact]
 
 CLIENTS = 64
 

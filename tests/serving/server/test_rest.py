@@ -10,7 +10,7 @@ from serving_clients import serving
 from inc_tf.serving.answer import fields
 from inc_tf.serving.server import rest
 
-pytestmark = [pytest.mark.slow, pytest.mark.exact]
+pytestmark = [pytest.mark.system, pytest.mark.exact]
 
 PREDICT = "/v1/models/adam:predict"
 

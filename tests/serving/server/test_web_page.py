@@ -15,7 +15,7 @@ import inc_tf as inc
 from inc_tf.serving import export
 from inc_tf.serving.server.demonstration import LOOKS
 
-pytestmark = [pytest.mark.slow, pytest.mark.exact]
+pytestmark = [pytest.mark.system, pytest.mark.exact]
 
 FLAGS = [
     "--no-sandbox",
