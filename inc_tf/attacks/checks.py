@@ -198,7 +198,8 @@ def check_labels(labels, n: int, classes: int, what: str = "labels") -> tf.Tenso
         mended = {(n, 1): ", labels[:, 0]", (n, classes): ", labels.argmax(axis=1)"}.get(labels.shape, "")
         raise InputError(f"The {what} have shape {list(labels.shape)}; they must be [{n}], one for each image{mended}.")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"The {what} are {labels.dtype.name}; they must be integers, labels.astype(int).")
+        given = "strings" if labels.dtype.kind in "US" else labels.dtype.name
+        raise InputError(f"The {what} are {given}; they must be integers, labels.astype(int).")
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
         raise InputError(f"The {what} contain {wrong[0]}; the classifier has classes 0 to {classes - 1}.")

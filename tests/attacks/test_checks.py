@@ -116,7 +116,7 @@ def test_refuses_a_model_of_nan(attack, planted, planted_images):
         (np.eye(2)[[0, 0, 0]], r"labels.argmax\(axis=1\)"),
         (np.zeros((3, 1), int), r"one for each image, labels\[:, 0\]"),
         (np.zeros(3), r"labels.astype\(int\)"),
-        (["a", "b", "c"], "they must be integers"),
+        (["a", "b", "c"], "The labels are strings; they must be integers"),
         (None, r"The labels have shape \[\]"),
     ],
 )
