@@ -18,7 +18,6 @@ import tensorflow as tf
 from inc_tf import data
 from inc_tf.attacks import METHODS, TARGETS
 from inc_tf.attacks.checks import Classifier, has_gradient
-from inc_tf.attacks.differentiable import implicit_with_distances
 from inc_tf.data.scaling import to_bytes
 from inc_tf.defense import InvertAndClassify
 from inc_tf.projection import LatentProjector, LevenbergMarquardt, Zeros
@@ -52,16 +51,17 @@ _PENALTY = 20.0  # what a distance of η too many counts in the true class's log
 def through(defense: InvertAndClassify) -> Callable[[tf.Tensor], Classifier]:
     """The whole defence, for an attack that knows it and whose images must be accepted too.
 
-    Returns: labels ↦ the logits of a projection, with the gradient that the implicit function theorem gives. If the
-    distance comes close to η, the true class's logit rises, so that the attack turns elsewhere.
+    Returns: labels ↦ the logits of a projection, with the gradient that the implicit function theorem gives to a
+    search. If the distance comes close to η, the true class's logit rises, so that the attack turns elsewhere.
     """
-    both = implicit_with_distances(defense)
-    limit = math.inf if defense.threshold is None else defense.threshold
+    both = TARGETS["thresholded"].build(defense, Parts({}, defense.bounds), 1)
 
     def against(labels: tf.Tensor) -> Classifier:
         def classify(images: tf.Tensor) -> tf.Tensor:
             logits, distances = both(images)
-            excess = tf.nn.relu(distances / limit - (1 - _ROOM))
+            if defense.threshold is None:
+                return logits
+            excess = tf.nn.relu(distances / defense.threshold - (1 - _ROOM))
             return logits + _PENALTY * tf.one_hot(labels, logits.shape[-1]) * excess[:, tf.newaxis]
 
         return classify
@@ -281,11 +281,9 @@ def knowing(defense: InvertAndClassify) -> tuple[str, Callable[[tf.Tensor], Clas
         return ("implicit", through(fast)) if fast else ("", lambda labels: defense.classifier)
     if _is_large(defense):
         return "", lambda labels: defense.classifier
-    if TARGETS["reverse"].suits(defense):
-        name = "surrogate-reverse"
-    else:
-        blank = tf.fill([1, *defense.image_shape], defense.bounds[0])
-        name = "end-to-end" if has_gradient(defense, blank) else "bpda"
+    if has_gradient(defense, tf.fill([1, *defense.image_shape], defense.bounds[0])):
+        return "end-to-end", through(defense)
+    name = "surrogate-reverse" if TARGETS["reverse"].suits(defense) else "bpda"
     target = TARGETS[METHODS[name].target].build(defense, Parts({}, defense.bounds), 1)
     return name, lambda labels: target
 

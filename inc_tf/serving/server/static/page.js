@@ -351,6 +351,7 @@ function showModel(described) {
   $("solver").textContent = solver ? `${solver.class}, at most ${model.steps} steps` : "";
   $("search-name").textContent = solver ? "The search for the projection" : "The projection";
   for (const part of ["film", "chart"]) $(part).toggleAttribute("hidden", !solver);
+  $("listed").hidden = !model.attacks.some((attack) => attack.knows_defense);
   $("idea").textContent = model.generates ? IDEA : "So what an attack added is first taken out of the image.";
   for (const name of document.querySelectorAll("var.projection")) name.textContent = model.generates ? "G(z*)" : "x̂";
   const range = model.bounds[1] - model.bounds[0];
