@@ -29,13 +29,6 @@ def pytest_runtest_setup(item):
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not exact})
 
 
-def pytest_collection_modifyitems(items):
-    """The files that take longest first, so that no worker ends with one."""
-    longest = {item.path for item in items if item.get_closest_marker("system") is not None}
-    longer = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: (item.path not in longest, item.path not in longer))
-
-
 @pytest.fixture(scope="session")
 def digits() -> data.Dataset:
     return data.load("digits", "test")
