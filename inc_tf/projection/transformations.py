@@ -56,8 +56,7 @@ class JPEG(_Transformation):
     def _transformed(self, images: tf.Tensor) -> tf.Tensor:
         if images.shape[3] not in (1, 3):
             raise InputError(f"Images have {images.shape[3]} channels; a JPEG has 1 or 3.")
-        if not tf.executing_eagerly():
-            check_not_within_xla("JPEG")
+        check_not_within_xla("JPEG")
         spec = tf.TensorSpec(images.shape[1:], tf.float32)
         return tf.map_fn(lambda x: tf.image.adjust_jpeg_quality(x, self.quality), images, fn_output_signature=spec)
 

@@ -116,7 +116,7 @@ class Demonstration:
             "bounds": list(self.bounds),
             "threshold": self._card["threshold"],
             "solver": self._card["projector"].get("solver"),
-            "generates": hasattr(self._defense.projector, "generator"),
+            "generates": "generator" in self._card["projector"],
             "classes": self._defense.class_names,
             "attacks": [
                 {
@@ -275,12 +275,12 @@ def searches(defense: InvertAndClassify) -> dict[int | None, InvertAndClassify]:
 
 def knowing(defense: InvertAndClassify) -> tuple[str, Callable[[tf.Tensor], Classifier]]:
     """The attack on the whole defence that takes a second or two, and its target for labels; "" where there is none."""
-    projector = defense.projector
-    if isinstance(projector, LatentProjector):
-        fast = fast_search(defense)
-        return ("implicit", through(fast)) if fast else ("", lambda labels: defense.classifier)
-    if _is_large(defense):
-        return "", lambda labels: defense.classifier
+    nothing = "", lambda labels: defense.classifier
+    if math.prod(defense.classifier.input_shape[1:]) > _LARGEST:
+        return nothing
+    if isinstance(defense.projector, LatentProjector):
+        quick = is_dense(defense.projector.generator)  # the Jacobian of convolutions takes long
+        return ("implicit", through(fast_search(defense))) if quick else nothing
     if has_gradient(defense, tf.fill([1, *defense.image_shape], defense.bounds[0])):
         return "end-to-end", through(defense)
     name = "surrogate-reverse" if TARGETS["reverse"].suits(defense) else "bpda"
@@ -288,23 +288,16 @@ def knowing(defense: InvertAndClassify) -> tuple[str, Callable[[tf.Tensor], Clas
     return name, lambda labels: target
 
 
-def fast_search(defense: InvertAndClassify) -> InvertAndClassify | None:
+def fast_search(defense: InvertAndClassify) -> InvertAndClassify:
     """The defence with a search that converges in a few steps, through which an attack can have its gradient.
 
-    Its own where that is Levenberg–Marquardt, else that from z = 0. None where the images are too large for it to be
-    quick, or their generator convolves, whose Jacobian takes long.
+    Its own where that is Levenberg–Marquardt, else that from z = 0.
     """
     projector = defense.projector
-    if _is_large(defense) or not is_dense(projector.generator):
-        return None
     if isinstance(projector.solver, LevenbergMarquardt):
         return defense
     quick = LatentProjector(projector.generator, LevenbergMarquardt(), Zeros())
     return InvertAndClassify(defense.classifier, quick, defense.threshold, defense.bounds)
-
-
-def _is_large(defense: InvertAndClassify) -> bool:
-    return math.prod(defense.classifier.input_shape[1:]) > _LARGEST
 
 
 def _knows_defense(attack: str) -> bool:
