@@ -524,8 +524,8 @@ QUICK = {
     "growth_images": 1000,
 }  # fmt: skip
 FULL = {
-    "images": 1000, "speed_steps": 200, "repeats": 3, "adam": 500, "adam_r10": 50, "peers": 500, "scipy": 20,
-    "began": 8, "faces": 10, "began_batch": 64, "began_steps": 10, "training_steps": 5, "growth": 200,
+    "images": 1000, "speed_steps": 2000, "repeats": 3, "adam": 500, "adam_r10": 50, "peers": 500, "scipy": 20,
+    "began": 8, "faces": 10, "began_batch": 64, "began_steps": 40, "training_steps": 5, "growth": 200,
     "growth_images": 100_000,
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from keras import layers
 
 import inc_tf as inc
 from inc_tf.projection.gradients import implicit
-from inc_tf.projection.rewriting import up_convolved
+from inc_tf.projection.rewriting import activated_by_tanh, up_convolved
 
 
 def decoder(k: int = 4) -> list[layers.Layer]:
@@ -144,3 +144,31 @@ def test_the_implicit_gradient_goes_through_the_copy(rng):
         gradients.append(tape.gradient(value, images).numpy())
     assert np.abs(gradients[0]).max() > 1e-3
     np.testing.assert_allclose(gradients[1], gradients[0], atol=1e-3 * np.abs(gradients[0]).max())
+
+
+@pytest.mark.parametrize("activation", ["softplus", "sigmoid"])
+def test_activations_by_tanh_are_exact_to_rounding(activation):
+    generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, activation, kernel_initializer="ones")])
+    codes = tf.constant(np.linspace(-40, 40, 4001, dtype=np.float32)[:, np.newaxis])
+    x = codes.numpy().astype(np.float64)
+    sigmoid = 1 / (1 + np.exp(-x))
+    value, slope = (np.logaddexp(0, x), sigmoid) if activation == "softplus" else (sigmoid, sigmoid * (1 - sigmoid))
+    quick = activated_by_tanh(generator)
+    assert quick is not generator
+    with tf.GradientTape() as tape:
+        tape.watch(codes)
+        output = quick(codes)
+    np.testing.assert_allclose(output, value, atol=2e-7, rtol=2e-7)
+    np.testing.assert_allclose(tape.gradient(output, codes), slope, atol=2e-7)
+
+
+def test_activations_by_tanh_keep_what_is_not_finite():
+    generator = keras.Sequential([layers.Input((1,)), layers.Dense(1, "softplus", kernel_initializer="ones")])
+    output = activated_by_tanh(generator)(np.array([[np.inf], [-np.inf], [np.nan]], np.float32))
+    np.testing.assert_array_equal(output[:, 0], [np.inf, 0.0, np.nan])
+
+
+@pytest.mark.parametrize("last", [{"activation": "relu"}, {}, {"activation": "softplus", "dtype": "mixed_bfloat16"}])
+def test_other_activations_and_precisions_stay(last):
+    generator = sequential(layers.Flatten(), layers.Dense(3, **last))
+    assert activated_by_tanh(generator) is generator

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from inc_tf.adam import adam
 from inc_tf.checks import check_above_zero, check_count, check_share
-from inc_tf.projection.solvers.protocol import Solution, errors_and_gradients, solver, squared_errors
+from inc_tf.projection.rewriting import activated_by_tanh
+from inc_tf.projection.solvers.protocol import Solution, solver, squared_errors
 from inc_tf.projection.solvers.search import Step, minimizer
 from inc_tf.saving import Settings
 
@@ -46,13 +47,14 @@ class Adam(Settings):
 
     def compile(self, generator: keras.Model) -> Callable[[tf.Tensor, tf.Tensor], Solution]:
         """See `Solver.compile`."""
+        generator = activated_by_tanh(generator)
 
         def start(images: tf.Tensor, codes: tf.Tensor) -> tuple[_State, tf.Tensor]:
             errors, zeros = squared_errors(generator, codes, images), tf.zeros_like(codes)
             return _State(codes, (zeros, zeros), errors, errors), errors
 
         def step(images: tf.Tensor, state: _State, t: tf.Tensor) -> Step:
-            errors, gradient = errors_and_gradients(generator, state.z, images)
+            errors, gradient = _errors_and_gradients(generator, state.z, images)
             change, moments = adam(gradient, state.moments, tf.cast(t, tf.float32), self.learning_rate)
             least = tf.minimum(state.least, errors)
             look = tf.equal((t + 1) % _LOOK, 0)
@@ -69,3 +71,15 @@ class Adam(Settings):
     def width(self, latent_dim: int) -> int:
         """See `Solver.width`."""
         return 1
+
+
+def _errors_and_gradients(generator: keras.Model, codes: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `protocol.errors_and_gradients`, in the order in which XLA is fastest: it adds up values that lie side by side
+    one by one, but rows of an image all at once. Without `abs`, which changes nothing, it would make one sum of both.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(codes)
+        output = generator(codes, training=False)
+    residual = output - images
+    errors = tf.reduce_sum(tf.abs(tf.reduce_sum(tf.square(residual), axis=1)), axis=[1, 2])
+    return errors, tape.gradient(output, codes, output_gradients=2.0 * residual)

@@ -89,23 +89,26 @@ def minimizer(
             tf.where(finite, Status.OUT_OF_STEPS, Status.NOT_FINITE),
         )
 
-    def advance(images: tf.Tensor, progress: _Progress) -> _Progress:
-        new = step(images, progress.own, _taken(progress))
+    def advance(images: tf.Tensor, progress: _Progress, taken: tf.Tensor) -> _Progress:
+        new = step(images, progress.own, taken)
         best, least = select(new.errors < progress.least, (new.codes, new.errors), (progress.best, progress.least))
         status = tf.where(new.done, Status.CONVERGED, Status.OUT_OF_STEPS)
         status = tf.where(tf.math.is_finite(new.errors), status, Status.NOT_FINITE)
-        return _Progress(new.state, best, least, progress.steps + 1, status)
+        return _Progress(new.state, best, least, progress.steps, status)
 
     def leap(images: tf.Tensor, progress: _Progress) -> _Progress:
         """All steps as far as the next look."""
+        taken = 0 if looks == 1 else _taken(progress)
+        ahead = stride if looks == 1 else tf.minimum(stride, max_steps - taken)
         if stride == 1:
-            return advance(images, progress)
-        return tf.while_loop(
-            lambda _: True,
-            lambda progress: (advance(images, progress),),
-            (progress,),
-            maximum_iterations=stride if looks == 1 else tf.minimum(stride, max_steps - _taken(progress)),
-        )[0]
+            progress = advance(images, progress, taken)
+        else:
+            progress = tf.while_loop(
+                lambda t, _: t < taken + ahead,
+                lambda t, progress: (t + 1, advance(images, progress, t)),
+                (taken, progress),
+            )[1]
+        return progress._replace(steps=progress.steps + ahead)
 
     def go_on(images: tf.Tensor, progress: _Progress) -> tuple[_Progress, tf.Tensor]:
         progress = leap(images, progress)
