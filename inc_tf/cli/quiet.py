@@ -1,13 +1,15 @@
-"""TensorFlow without the notes that its libraries write to stderr while they are loaded.
+"""TensorFlow without notes on stderr that say nothing to somebody at a command line.
 
-They come from C++ before any log level is looked at, so that no environment variable stops them; the descriptor itself
-is turned aside for as long as the import takes.
+Its libraries write some while they are loaded. They come from C++ before any log level is looked at, so that no
+environment variable stops them; the descriptor itself is turned aside for as long as the import takes. Later it warns
+of graphs that are traced again and again, where each search and each attack has its own, traced once.
 """
 
 from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import logging
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -33,6 +35,7 @@ class _Quietly(importlib.abc.Loader):
             module.__spec__.loader = self._loader
         with stderr_aside():
             self._loader.exec_module(module)
+        logging.getLogger(_NOISY).addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -59,7 +59,8 @@ class LatentProjector(ChecksImages, keras.layers.Layer):
         self._largest_batch = max(1, rows_together(kept) // start.restarts)
         scalar = tf.TensorSpec([], tf.int32)
         self._prepare = tf.function(prepare, input_signature=[scalar], autograph=False)
-        self._sums = tf.function(lambda: [tf.reduce_sum(weight) for weight in generator.weights], autograph=False)
+        sums = tf.function(lambda: [tf.reduce_sum(weight) for weight in generator.weights], autograph=False)
+        self._sums = sums.get_concrete_function()
         self._kept: dict[tuple, tuple[tf.Tensor, ...]] = {}
         self._held: tuple[int, list[tf.Variable]] | None = None
         # One graph for every batch: graphs for certain sizes are optimized otherwise, and their last bits differ.

@@ -90,3 +90,17 @@ print(json.dumps([light, sorted({name.partition(".")[0] for name in added})]))
     assert not {"click", "matplotlib", "tensorboard", "ray", "foolbox", "art", "sklearn", "tensorflow_datasets"} & {
         *added
     }
+
+
+@pytest.mark.slow
+def test_many_searches_write_nothing_to_stderr():
+    code = """
+from inc_tf.cli.quiet import quiet_imports
+quiet_imports()
+import inc_tf as inc
+projectors = [inc.LatentProjector(inc.load("digits-vae").generator, inc.Adam(steps=1)) for _ in range(7)]
+images = inc.data.load("digits", "test").images[:2]
+print([projector(images).distances.shape[0] for projector in projectors])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == (str(7 * [2]), "")
