@@ -113,7 +113,7 @@ def measure(attack: str, library: str, run: Callable, model: keras.Model, data: 
     found = run(data.images, data.labels)
     seconds = time.perf_counter() - start
     broken = model.predict(found, verbose=0).argmax(axis=1) != data.labels
-    broken &= found.any(axis=(1, 2, 3))  # Foolbox answers a black image where it fails
+    broken &= found.any(axis=(1, 2, 3))  # Foolbox returns a black image where it fails
     change = (found - data.images).reshape(len(data), -1)
     change = np.where(np.abs(change) > 1e-6, change, 0.0)
     distances = np.linalg.norm(change, ord=ORDERS.get(attack, np.inf), axis=1)[broken]

@@ -119,7 +119,7 @@ def _until(limit: float) -> Callable[[int, float], bool]:
 
 
 def swapped(answers: Answers, distances: np.ndarray) -> int:
-    """How many answers have a distance that is nearer to another image's than to their own's."""
+    """How many answers have a distance that is closer to another image's than to their own's."""
     right = [
         (i, json.loads(body)["predictions"][0]["distance"]) for i, _, status, body in answers.rows if status == 200
     ]

@@ -58,9 +58,9 @@ class JoinedConvolution(keras.layers.Layer):
     image, and the normalisation that follows takes them away.
 
     Args:
-      filters: channels of the answer.
+      filters: channels of the output.
 
-    Called on (skip, deep): float [N, 2h, 2w, S] and [N, h, w, C]. Answers float [N, 2h, 2w, filters].
+    Called on (skip, deep): float [N, 2h, 2w, S] and [N, h, w, C]. Returns float [N, 2h, 2w, filters].
     """
 
     def __init__(self, filters: int, **kwargs):
@@ -176,7 +176,7 @@ def _turned(kernel: tf.Tensor) -> tf.Tensor:
 def _missing(strips: tf.Tensor, taps: tf.Tensor, h: int, w: int) -> tf.Tensor:
     """What the outermost pixels lack where padding is symmetric: the convolution of reflected less mirrored pixels.
 
-    `strips` are the values at `_two_deep(h, w)`, `taps` the kernel's of `_OUTER`; the answer is for the places
+    `strips` are the values at `_two_deep(h, w)`, `taps` the kernel's of `_OUTER`; the result is for the places
     `_outermost(2h, 2w)`. The row beyond the border should be the doubled image's second, and was its first.
     """
     n, c, f = -1, taps.shape[1], taps.shape[2]

@@ -98,7 +98,7 @@ class MovingVariance(Settings):
     The variance of the last `window` reconstructions, (1/W) Σ ‖x_w − x̄‖² per pixel, falls while the network learns the
     image and rises once it learns the noise. The answer is the reconstruction at the end of the window with the least
     variance; the search is done when the least variance has not fallen for `patience` steps. Until the first window is
-    full, the answer is the latest reconstruction. Keeps `window` reconstructions in memory.
+    full, the result is the latest reconstruction. Keeps `window` reconstructions in memory.
 
     Attributes:
       window: W; 100 in Wang et al.

@@ -49,8 +49,8 @@ def test_it_finds_the_best_pair_across_the_boundary(generator, classifier, name,
     np.testing.assert_allclose(found.distances, np.linalg.norm(found.codes - found.others, axis=1), rtol=1e-5)
     assert np.all(np.argmax(found.logits, 1) != np.argmax(found.other_logits, 1))
     # Of all pairs that are η apart on the first axis, wherever the boundary cuts them.
-    nearer = np.linspace(0.001, ETA, 500, dtype=np.float32)
-    sides = [np.stack([10 * side, -10 * side], axis=1) for side in (nearer, nearer - np.float32(ETA))]
+    closer = np.linspace(0.001, ETA, 500, dtype=np.float32)
+    sides = [np.stack([10 * side, -10 * side], axis=1) for side in (closer, closer - np.float32(ETA))]
     best = max(loss(*sides).max(), loss(*sides[::-1]).max())
     reached = loss(found.logits, found.other_logits)
     assert np.all(reached <= 1.001 * best)

@@ -141,7 +141,7 @@ def test_the_implicit_gradient_is_the_one_of_finite_differences_and_knows_the_cu
     expected = finite_differences(lambda images: loss(minimum(images, codes)), images)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-7)
     assert np.abs(gradient).max() > 0.1
-    # JᵀJ in the place of the Hessian, which leaves the residual's share out, gives another answer.
+    # JᵀJ instead of the Hessian, which leaves out the residual's share, gives another result.
     with tf.GradientTape() as tape:
         tape.watch(codes)
         output = generator(codes)
