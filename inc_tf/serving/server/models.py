@@ -121,14 +121,18 @@ class Models:
             known = self.all.get(name)
             again = known and known.latest.state == END and time.monotonic() - known.tried > _AGAIN
             if known is None or known.folder != folder or again:
-                self._load(name, folder, known.servable if known else None)
+                self._load(name, folder, known)
 
-    def _load(self, name: str, folder: tuple[Path, int, int], before: "Servable | None") -> None:
+    def _load(self, name: str, folder: tuple[Path, int, int], known: Model | None) -> None:
+        """Load what is new; or try again what failed, which keeps its state and its error until it is loaded."""
         from inc_tf.serving.server.servable import Servable
 
         path = folder[0]
         version = Version(int(path.name), LOADING)
-        self._set(name, Model(version, folder, time.monotonic(), before))
+        if known is not None and known.folder == folder:
+            self._set(name, replace(known, tried=time.monotonic()))
+        else:
+            self._set(name, Model(version, folder, time.monotonic(), known.servable if known else None))
         try:
             servable = Servable(path, self._page)
         except InputError as error:
