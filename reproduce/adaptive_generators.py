@@ -10,7 +10,7 @@ import click
 import matplotlib.pyplot as plt
 
 from inc_tf import data, zoo
-from inc_tf.attacks import METHODS, TARGETS
+from inc_tf.attacks import METHODS
 from inc_tf.cli.scripts import script
 from inc_tf.evaluation import scoring
 from inc_tf.evaluation.page import SHORT, WORST, shown_as, worst
@@ -89,7 +89,7 @@ def main(options: Options, epsilons: tuple[float, ...], n_search: int | None, th
         Attack(attack, epsilon, _settings(kind, attack, against, thorough), against, _votes(kind, attack, against))
         for attack in ATTACKS[kind]
         for epsilon in epsilons or EPSILONS[kind]
-        for against in (SEARCHES if TARGETS[METHODS[attack].target].searches else ("inc-fast",))
+        for against in (SEARCHES if METHODS[attack].searches else ("inc-fast",))
     ]
     draws = dict.fromkeys(SEARCHES, scoring.DRAWS)
     for number, run in enumerate(runs):
@@ -102,7 +102,7 @@ def main(options: Options, epsilons: tuple[float, ...], n_search: int | None, th
 
 
 def _votes(kind: str, attack: str, against: str) -> int:
-    return VOTES[kind][against] if TARGETS[METHODS[attack].target].searches else 1
+    return VOTES[kind][against] if METHODS[attack].searches else 1
 
 
 def _settings(kind: str, attack: str, against: str, thorough: bool) -> dict:

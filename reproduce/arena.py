@@ -144,7 +144,7 @@ def _measure(run: Run, name: str, images: data.Dataset, epsilons: list[float]) -
 
 
 def _votes(method: str, draws: int) -> int:
-    return VOTES if draws > 1 and TARGETS[METHODS[method].target].searches else 1
+    return VOTES if draws > 1 and METHODS[method].searches else 1
 
 
 def _own(run: Run, name: str) -> list[str]:

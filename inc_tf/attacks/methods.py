@@ -86,6 +86,11 @@ class Method:
         """Whether it takes the radius of a ball."""
         return "epsilon" in inspect.signature(self.function).parameters
 
+    @property
+    def searches(self) -> bool:
+        """Whether each call of its target costs at least one search, so that it knows the defence."""
+        return TARGETS[self.target].searches
+
     def settings(self, **given) -> dict[str, Any]:
         """All arguments of a run except the images' own: defaults, then the declared ones, then `given`."""
         defaults = {

@@ -208,7 +208,7 @@ class _Page:
         if not defenses:
             return
         epsilons = (self.spend.radius,) if method.norm == 2 else self.spend.epsilons
-        votes = self.votes[against] if TARGETS[method.target].searches else 1
+        votes = self.votes[against] if method.searches else 1
         attacks = [self.spend.attack(method.name, epsilon, against, votes) for epsilon in epsilons]
         self.answers |= sweep(self.run, images, attacks, list(defenses), draws=self.draws)
 
@@ -293,9 +293,7 @@ class _Page:
             cases = [CLEAN] + [
                 attack
                 for attack in _cases(self.answers, checked, epsilon, np.inf)
-                if attack != CLEAN
-                and TARGETS[METHODS[attack.name].target].searches
-                and METHODS[attack.name].gradient is gradient
+                if attack != CLEAN and METHODS[attack.name].searches and METHODS[attack.name].gradient is gradient
             ]
             return scoring.worst_case([self.answers[a, checked]["correct"][:, : len(self.few)] for a in cases])
 
@@ -331,7 +329,7 @@ def draws(run: Run, images: data.Dataset, name: str) -> int:
 
 def shown_as(attack: Attack, defense: str) -> str:
     """The attack's name in a row of the record, with the search on which it was found if that is another one."""
-    own = attack == CLEAN or not TARGETS[METHODS[attack.name].target].searches or attack.against == defense
+    own = attack == CLEAN or not METHODS[attack.name].searches or attack.against == defense
     return attack.name if own else f"{attack.name} from {attack.against}"
 
 

@@ -98,7 +98,7 @@ class Demonstration:
         self._shape: tuple[int, ...] = tuple(self._defense.image_shape)
         self._searches = searches(self._defense)
         self._breaking, self._through = knowing(self._defense)
-        self._offered = [name for name in _ATTACKS if name == self._breaking or not _knows_defense(name)]
+        self._offered = [name for name in _ATTACKS if name == self._breaking or not METHODS[name].searches]
         self._samples = self._choose_samples()
         self._first, self._broken = self._choose_first(), self._choose_broken()
         for attack in self._offered:  # compiles what each needs
@@ -122,7 +122,7 @@ class Demonstration:
                 {
                     "name": name,
                     "label": _ATTACKS[name].format(**METHODS[name].settings()),
-                    "knows_defense": _knows_defense(name),
+                    "knows_defense": METHODS[name].searches,
                 }
                 for name in self._offered
             ],
@@ -298,10 +298,6 @@ def fast_search(defense: InvertAndClassify) -> InvertAndClassify:
         return defense
     quick = LatentProjector(projector.generator, LevenbergMarquardt(), Zeros())
     return InvertAndClassify(defense.classifier, quick, defense.threshold, defense.bounds)
-
-
-def _knows_defense(attack: str) -> bool:
-    return TARGETS[METHODS[attack].target].searches
 
 
 def _probabilities(logits: tf.Tensor) -> list[float]:
